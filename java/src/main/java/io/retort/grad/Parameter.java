@@ -1,0 +1,41 @@
+package io.retort.grad;
+
+import io.retort.tensor.Shape;
+import io.retort.tensor.Tensor;
+
+/// A named weight: a view into its [Parameters]' flat value and gradient arenas.
+public final class Parameter {
+  private final Parameters owner;
+  private final String name;
+  private final Tensor value;
+  private final Tensor gradient;
+
+  Parameter(Parameters owner, String name, Tensor value, Tensor gradient) {
+    this.owner = owner;
+    this.name = name;
+    this.value = value;
+    this.gradient = gradient;
+  }
+
+  public Parameters owner() {
+    return owner;
+  }
+
+  /// Dotted name as in a checkpoint, e.g. `model.enc.32x32_block0.conv0.weight`.
+  public String name() {
+    return name;
+  }
+
+  public Shape shape() {
+    return value.shape();
+  }
+
+  public Tensor value() {
+    return value;
+  }
+
+  /// Where gradients accumulate; zero it with [Parameters#zeroGradients].
+  public Tensor gradient() {
+    return gradient;
+  }
+}

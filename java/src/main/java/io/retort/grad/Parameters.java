@@ -1,0 +1,102 @@
+package io.retort.grad;
+
+import io.retort.tensor.DType;
+import io.retort.tensor.Memory;
+import io.retort.tensor.Scope;
+import io.retort.tensor.Shape;
+import io.retort.tensor.ShapeException;
+import io.retort.tensor.Tensor;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.SequencedMap;
+
+/// The weights of one network: names and shapes over one flat float32 value arena and one gradient arena.
+///
+/// Flat arenas make the optimizer, averaging, copying and clipping one pass each, whatever the network. Every
+/// parameter starts on a 64-byte boundary; the padding stays zero in every arena.
+public final class Parameters implements AutoCloseable {
+  private static final int ALIGN = 16;
+
+  private final Scope scope;
+  private final Tensor values;
+  private final Tensor gradients;
+  private final SequencedMap<String, Parameter> byName = new LinkedHashMap<>();
+
+  /// Arenas of zeroes for these names and shapes, in order.
+  public Parameters(Memory memory, SequencedMap<String, Shape> shapes) {
+    long total = shapes.values().stream().mapToLong(Parameters::padded).sum();
+    scope = new Scope(memory);
+    values = scope.zeros(Shape.of(total), DType.F32);
+    gradients = scope.zeros(Shape.of(total), DType.F32);
+    long offset = 0;
+    for (var entry : shapes.entrySet()) {
+      Shape shape = entry.getValue();
+      byName.put(
+          entry.getKey(),
+          new Parameter(
+              this,
+              entry.getKey(),
+              values.view(scope, shape, offset),
+              gradients.view(scope, shape, offset)));
+      offset += padded(shape);
+    }
+  }
+
+  private static long padded(Shape shape) {
+    return (shape.elements() + ALIGN - 1) / ALIGN * ALIGN;
+  }
+
+  /// The parameter of that name.
+  ///
+  /// @throws IllegalArgumentException if there is none
+  public Parameter get(String name) {
+    Parameter parameter = byName.get(name);
+    if (parameter == null) {
+      throw new IllegalArgumentException("parameters: no parameter named " + name);
+    }
+    return parameter;
+  }
+
+  public boolean has(String name) {
+    return byName.containsKey(name);
+  }
+
+  /// All parameters in declaration order.
+  public Collection<Parameter> all() {
+    return Collections.unmodifiableCollection(byName.values());
+  }
+
+  /// Number of trainable scalars, padding not counted.
+  public long count() {
+    return byName.values().stream().mapToLong(p -> p.shape().elements()).sum();
+  }
+
+  /// The flat value arena.
+  public Tensor values() {
+    return values;
+  }
+
+  /// The flat gradient arena, laid out as [#values].
+  public Tensor gradients() {
+    return gradients;
+  }
+
+  public void zeroGradients() {
+    gradients.zero();
+  }
+
+  /// Copies every value from a network of the same layout.
+  public void copyFrom(Parameters other) {
+    if (!other.values.shape().equals(values.shape())) {
+      throw new ShapeException(
+          "parameters: source has " + other.count() + " values, this network " + count());
+    }
+    values.copyFrom(other.values);
+  }
+
+  @Override
+  public void close() {
+    scope.close();
+  }
+}

@@ -1,0 +1,171 @@
+package io.retort.grad;
+
+import static java.util.Objects.requireNonNull;
+
+import io.retort.op.Backend;
+import io.retort.op.Op;
+import io.retort.tensor.DType;
+import io.retort.tensor.Scope;
+import io.retort.tensor.Shape;
+import io.retort.tensor.ShapeException;
+import io.retort.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.BiConsumer;
+import org.jspecify.annotations.Nullable;
+
+/// Records ops while they run, then walks them backwards.
+///
+/// A tape is made for the parameters one phase trains; every other parameter enters as a constant, so frozen networks
+/// cost no weight gradients while gradients still flow through them to their inputs. An empty set records nothing
+/// unless an input is [#tracked].
+public final class Tape {
+
+  private record Node(
+      @Nullable Op op, int[] inputs, Op.@Nullable Saved saved, @Nullable Tensor sink) {}
+
+  private final Backend backend;
+  private final Scope scope;
+  private final Set<Parameters> trained;
+  private final List<Node> nodes = new ArrayList<>();
+  private final Map<Parameter, Var> parameters = new IdentityHashMap<>();
+  private boolean walked;
+
+  public Tape(Backend backend, Scope scope, Set<Parameters> trained) {
+    this.backend = backend;
+    this.scope = scope;
+    this.trained = Set.copyOf(trained);
+  }
+
+  /// A tape that trains nothing: for sampling and evaluation.
+  public static Tape inference(Backend backend, Scope scope) {
+    return new Tape(backend, scope, Set.of());
+  }
+
+  public Backend backend() {
+    return backend;
+  }
+
+  public Scope scope() {
+    return scope;
+  }
+
+  /// A value without gradient.
+  public Var constant(Tensor value) {
+    return new Var(this, value, -1);
+  }
+
+  /// Float32 data without gradient.
+  public Var constant(Shape shape, float... values) {
+    return constant(scope.of(shape, values));
+  }
+
+  /// Integers (labels, indices).
+  public Var constant(Shape shape, long... values) {
+    return constant(scope.of(shape, values));
+  }
+
+  /// A value whose gradient is wanted; it accumulates into `sink`, which the caller has zeroed.
+  public Var tracked(Tensor value, Tensor sink) {
+    nodes.add(new Node(null, new int[0], null, sink));
+    return new Var(this, value, nodes.size() - 1);
+  }
+
+  /// A weight: tracked if this tape trains its network, constant otherwise.
+  public Var use(Parameter parameter) {
+    return parameters.computeIfAbsent(
+        parameter,
+        p -> trained.contains(p.owner()) ? tracked(p.value(), p.gradient()) : constant(p.value()));
+  }
+
+  /// Runs an op on values of this tape.
+  ///
+  /// @throws ShapeException if the inputs do not fit the op
+  public Var apply(Op op, Var... inputs) {
+    List<Tensor> tensors = Arrays.stream(inputs).map(Var::value).toList();
+    Shape shape = op.infer(tensors.stream().map(Tensor::shape).toList());
+    List<Tensor> results = op.run(backend, scope, tensors);
+    Tensor output = results.getFirst();
+    if (!output.shape().equals(shape)) {
+      throw new ShapeException(op.name() + ": inferred " + shape + " but computed " + output.shape());
+    }
+    boolean[] wanted = new boolean[inputs.length];
+    boolean any = false;
+    for (int i = 0; i < inputs.length; i++) {
+      wanted[i] = inputs[i].tracked() && op.differentiable(i);
+      any |= wanted[i];
+    }
+    if (!any) {
+      results.subList(1, results.size()).forEach(scope::release);
+      return constant(output);
+    }
+    int[] sources = Arrays.stream(inputs).mapToInt(Var::node).toArray();
+    List<Tensor> extras = List.copyOf(results.subList(1, results.size()));
+    nodes.add(new Node(op, sources, new Op.Saved(tensors, output, extras, wanted), null));
+    return new Var(this, output, nodes.size() - 1);
+  }
+
+  /// Gradients of a scalar: into every trained parameter and every tracked sink.
+  public void backward(Var loss) {
+    if (loss.shape().elements() != 1) {
+      throw new ShapeException("backward: loss must be a scalar, got " + loss.shape());
+    }
+    Tensor one = scope.allocate(loss.shape(), DType.F32).set(1f);
+    backward(loss, one);
+  }
+
+  /// Gradients of `sum(output * gradient)`. A tape is walked once.
+  public void backward(Var output, Tensor gradient) {
+    if (walked) {
+      throw new IllegalStateException("backward: this tape was already walked");
+    }
+    if (!output.tracked()) {
+      return;
+    }
+    walked = true;
+    @Nullable Tensor[] gradients = new @Nullable Tensor[nodes.size()];
+    gradients[output.node()] = gradient.view(scope, gradient.shape());
+    BiConsumer<Integer, Tensor> accumulate =
+        (node, contribution) -> gradients[node] = sum(gradients[node], contribution);
+    for (int i = output.node(); i >= 0; i--) {
+      Tensor incoming = gradients[i];
+      if (incoming != null) {
+        propagate(nodes.get(i), incoming, accumulate);
+        gradients[i] = null;
+        scope.release(incoming);
+      }
+    }
+  }
+
+  private void propagate(Node node, Tensor incoming, BiConsumer<Integer, Tensor> accumulate) {
+    if (node.sink != null) {
+      backend.elementwise().accumulate(incoming, node.sink);
+      return;
+    }
+    Op.Saved saved = requireNonNull(node.saved);
+    List<@Nullable Tensor> contributions =
+        requireNonNull(node.op).vjp(backend, scope, saved, incoming);
+    for (int i = 0; i < node.inputs.length; i++) {
+      Tensor contribution = contributions.get(i);
+      if (contribution != null && saved.needs(i)) {
+        accumulate.accept(node.inputs[i], contribution);
+      }
+    }
+    saved.extras().forEach(scope::release);
+  }
+
+  private Tensor sum(@Nullable Tensor existing, Tensor contribution) {
+    if (existing == null) {
+      return contribution;
+    }
+    Tensor total = scope.allocate(existing.shape(), existing.dtype());
+    backend.elementwise().axpby(1, existing, 1, contribution, total);
+    scope.release(existing);
+    scope.release(contribution);
+    return total;
+  }
+}

@@ -1,0 +1,72 @@
+package io.retort.op;
+
+import io.retort.tensor.DType;
+import io.retort.tensor.Scope;
+import io.retort.tensor.Shape;
+import io.retort.tensor.Tensor;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+
+/// One differentiable operation; [OpCatalog] is the registry and lists the test cases of each.
+public interface Op {
+
+  /// Lower-case name with underscores, as shown in tables and errors.
+  default String name() {
+    return getClass().getSimpleName().replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
+  }
+
+  /// Shape of the output.
+  ///
+  /// @throws io.retort.tensor.ShapeException if the inputs do not fit
+  Shape infer(List<Shape> inputs);
+
+  /// Element type of the output: that of the first input unless the op says otherwise.
+  default DType dtype(List<Tensor> inputs) {
+    return inputs.getFirst().dtype();
+  }
+
+  /// Computes the output first, then whatever [#vjp] wants saved; all allocated in `scope`. Inputs are valid (checked
+  /// by [#infer]).
+  List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs);
+
+  /// Vector-Jacobian product: one gradient per input, in order; null where `saved.needs(i)` is false or the input is
+  /// not differentiable. A returned tensor is new, or a view of `gradOut`, never `gradOut` itself.
+  List<@Nullable Tensor> vjp(Backend backend, Scope scope, Saved saved, Tensor gradOut);
+
+  /// Float64 reference of the output, slow and obvious, written from the paper.
+  double[] reference(List<double[]> inputs, List<Shape> shapes);
+
+  /// Float64 reference of the gradient where it is by definition not the derivative of [#reference] (a stop-gradient
+  /// inside); null means "finite differences of the reference are the truth".
+  default @Nullable List<double @Nullable []> referenceVjp(
+      List<double[]> inputs, List<Shape> shapes, double[] gradOut) {
+    return null;
+  }
+
+  /// Whether a gradient flows to input `index` (labels, indices and detached inputs have none).
+  default boolean differentiable(int index) {
+    return true;
+  }
+
+  /// Work of one forward run.
+  Cost cost(List<Shape> inputs);
+
+  /// What the backward pass sees: inputs, output, extra saved tensors, and which input gradients are wanted.
+  record Saved(List<Tensor> inputs, Tensor output, List<Tensor> extras, boolean[] wanted) {
+    public boolean needs(int index) {
+      return wanted[index];
+    }
+
+    public Tensor input(int index) {
+      return inputs.get(index);
+    }
+
+    public Tensor extra(int index) {
+      return extras.get(index);
+    }
+  }
+
+  /// Floating-point operations (a multiply-add counts 2) and bytes that must at least be moved.
+  record Cost(double flops, double bytes) {}
+}

@@ -1,0 +1,88 @@
+package io.retort.tensor;
+
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.Set;
+
+/// Owns tensors and frees them together: one a training step, one a network, one a sampling call.
+///
+/// Used by one thread. What shall outlive it is moved out by name with [#keep].
+public final class Scope implements AutoCloseable {
+  private final Memory memory;
+  private final Set<Tensor> tensors = Collections.newSetFromMap(new IdentityHashMap<>());
+  private boolean closed;
+
+  public Scope(Memory memory) {
+    this.memory = memory;
+  }
+
+  public Memory memory() {
+    return memory;
+  }
+
+  /// A new tensor with undefined contents.
+  public Tensor allocate(Shape shape, DType dtype) {
+    Storage storage = new Storage(memory, Math.max(1, shape.elements() * dtype.bytes()));
+    return adopt(new Tensor(shape, dtype, storage, storage.address, this));
+  }
+
+  /// A new float32 tensor with undefined contents.
+  public Tensor allocate(Shape shape) {
+    return allocate(shape, DType.F32);
+  }
+
+  /// A new tensor of zeroes.
+  public Tensor zeros(Shape shape, DType dtype) {
+    return allocate(shape, dtype).zero();
+  }
+
+  /// A new float32 tensor with these values.
+  public Tensor of(Shape shape, float... values) {
+    return allocate(shape).set(values);
+  }
+
+  /// A new int64 tensor with these values.
+  public Tensor of(Shape shape, long... values) {
+    return allocate(shape, DType.I64).set(values);
+  }
+
+  /// Takes a tensor over from the scope that owned it.
+  public Tensor keep(Tensor tensor) {
+    Scope previous = tensor.owner();
+    if (previous == null) {
+      throw new IllegalStateException("keep: tensor " + tensor + " is already released");
+    }
+    previous.tensors.remove(tensor);
+    tensor.moveTo(this);
+    return adopt(tensor);
+  }
+
+  /// Frees one tensor before the scope ends; its views stay valid.
+  public void release(Tensor tensor) {
+    if (tensors.remove(tensor)) {
+      tensor.die();
+    }
+  }
+
+  /// Number of tensors alive in this scope.
+  public int size() {
+    return tensors.size();
+  }
+
+  Tensor adopt(Tensor tensor) {
+    if (closed) {
+      tensor.die();
+      throw new IllegalStateException("scope: used after it was closed");
+    }
+    tensors.add(tensor);
+    return tensor;
+  }
+
+  /// Frees every tensor still owned. Closing twice does nothing.
+  @Override
+  public void close() {
+    closed = true;
+    tensors.forEach(Tensor::die);
+    tensors.clear();
+  }
+}
