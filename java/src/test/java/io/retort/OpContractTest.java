@@ -1,0 +1,33 @@
+package io.retort;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.retort.backend.CpuBackend;
+import io.retort.grad.OpContract;
+import io.retort.op.Case;
+import io.retort.op.OpCatalog;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicContainer;
+import org.junit.jupiter.api.DynamicNode;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+
+/// Every op, every case, every backend present: the contract of [OpContract].
+final class OpContractTest {
+
+  @TestFactory
+  Stream<DynamicNode> cpu() {
+    OpContract contract = new OpContract(CpuBackend.open());
+    return OpCatalog.cases().entrySet().stream()
+        .map(
+            entry ->
+                DynamicContainer.dynamicContainer(
+                    entry.getKey().getSimpleName(),
+                    entry.getValue().get().stream().map(c -> test(contract, c))));
+  }
+
+  private static DynamicTest test(OpContract contract, Case c) {
+    return DynamicTest.dynamicTest(
+        c.op() + " " + c.name(), () -> assertThat(contract.check(c)).isEmpty());
+  }
+}
