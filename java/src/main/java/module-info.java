@@ -1,9 +1,17 @@
 /// The engine: tensors, autograd, networks, distillation and the command line.
+///
+/// Packages are listed in the order in which they may import one another.
 module io.retort {
   requires info.picocli;
   requires java.desktop;
   requires jdk.jfr;
-  requires org.snakeyaml.engine.v2;
+  requires org.snakeyaml.engine;
   requires transitive io.retort.bindings;
   requires static transitive org.jspecify;
+
+  exports io.retort.tensor;
+  exports io.retort.op;
+  exports io.retort.grad;
+  exports io.retort.data;
+  exports io.retort.checkpoint;
 }
