@@ -8,7 +8,8 @@ public final class NativeCallException extends RuntimeException {
   private final int status;
   private final String reason;
 
-  /// `call` is the native function's name, `status` what it returned, `reason` the library's own sentence.
+  /// `call` is the native function's name, `status` what it returned, `reason` the library's own
+  /// sentence.
   public NativeCallException(String call, int status, String reason) {
     super(call + ": " + reason + " (status " + status + ")");
     this.call = call;

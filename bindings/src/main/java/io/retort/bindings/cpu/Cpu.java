@@ -9,7 +9,8 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 
-/// The processor this process runs on and the instruction sets of the library that it can run, best first.
+/// The processor this process runs on and the instruction sets of the library that it can run, best
+/// first.
 ///
 /// Read from `/proc/cpuinfo`, because the answer is needed before any native code of ours may run.
 public record Cpu(String model, int cores, Set<String> flags, List<String> isas) {

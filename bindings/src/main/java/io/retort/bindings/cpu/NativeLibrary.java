@@ -19,13 +19,15 @@ import org.jspecify.annotations.Nullable;
 /// `libretort_cpu.so` and the libraries it needs, loaded once for the life of the process.
 ///
 /// A class of operations binds its functions once and calls them with raw addresses:
+///
 /// ```java
 /// private static final MethodHandle FORWARD = NativeLibrary.bind("rt_silu_forward", "ppl");
 /// // try { status = (int) FORWARD.invokeExact(x, y, n); } catch (Throwable e) { throw ...; }
 /// // NativeLibrary.check(status, "rt_silu_forward");
 /// ```
-/// The environment may say `RETORT_CPU_ISA` (avx512, avx2, base) to use another build of the library than the best one,
-/// and `RETORT_THREADS` to use fewer threads than there are cores.
+///
+/// The environment may say `RETORT_CPU_ISA` (avx512, avx2, base) to use another build of the
+/// library than the best one, and `RETORT_THREADS` to use fewer threads than there are cores.
 public final class NativeLibrary {
   private static final Linker LINKER = Linker.nativeLinker();
   private static final Cpu CPU = Cpu.detect();
@@ -57,10 +59,11 @@ public final class NativeLibrary {
 
   private NativeLibrary() {}
 
-  /// A handle on one operation; `signature` has one letter per argument: `p` pointer as `long`, `l` long, `i` int, `f`
-  /// float, `d` double. The result is always the `int` status.
+  /// A handle on one operation; `signature` has one letter per argument: `p` pointer as `long`, `l`
+  /// long, `i` int, `f` float, `d` double. The result is always the `int` status.
   ///
-  /// @throws NativeLinkError if the library has no such operation or compiled it with another signature
+  /// @throws NativeLinkError if the library has no such operation or compiled it with another
+  ///   signature
   public static MethodHandle bind(String name, String signature) {
     var actual = SIGNATURES.get(name);
     if (actual == null) {
@@ -84,7 +87,8 @@ public final class NativeLibrary {
     }
   }
 
-  /// What a class of operations throws from the `catch` around `invokeExact`: nothing but a bug of ours gets there.
+  /// What a class of operations throws from the `catch` around `invokeExact`: nothing but a bug of
+  /// ours gets there.
   public static AssertionError unreachable(Throwable thrown) {
     return new AssertionError("a native call cannot throw", thrown);
   }
@@ -99,7 +103,8 @@ public final class NativeLibrary {
     return ISA;
   }
 
-  /// How many threads native operations start with: the cores of this process or `RETORT_THREADS`, whichever is less.
+  /// How many threads native operations start with: the cores of this process or `RETORT_THREADS`,
+  /// whichever is less.
   public static int defaultThreads() {
     return THREADS;
   }
@@ -156,7 +161,8 @@ public final class NativeLibrary {
       case 'i' -> ValueLayout.JAVA_INT;
       case 'f' -> ValueLayout.JAVA_FLOAT;
       case 'd' -> ValueLayout.JAVA_DOUBLE;
-      default -> throw new NativeLinkError("signature letters are p, l, i, f and d, got " + (char) letter);
+      default ->
+          throw new NativeLinkError("signature letters are p, l, i, f and d, got " + (char) letter);
     };
   }
 
@@ -168,7 +174,8 @@ public final class NativeLibrary {
             .toList();
     if (usable.isEmpty()) {
       throw new NativeLinkError(
-          "No build of the CPU library fits %s, which can run %s".formatted(CPU.model(), CPU.isas()));
+          "No build of the CPU library fits %s, which can run %s"
+              .formatted(CPU.model(), CPU.isas()));
     }
     if (wanted == null) {
       return usable.getFirst();
@@ -195,8 +202,8 @@ public final class NativeLibrary {
     throw new NativeLinkError("RETORT_THREADS must be a whole number of at least 1, got " + wanted);
   }
 
-  /// libgomp reads its settings when it is loaded. Spinning threads starve every other process on the machine, so waiting
-  /// ones sleep unless the user has said otherwise.
+  /// libgomp reads its settings when it is loaded. Spinning threads starve every other process on
+  /// the machine, so waiting ones sleep unless the user has said otherwise.
   private static void configureOpenMp() {
     var setenv =
         LINKER.downcallHandle(

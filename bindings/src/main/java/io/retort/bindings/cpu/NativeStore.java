@@ -19,13 +19,16 @@ import java.util.HexFormat;
 import java.util.Map;
 import java.util.Set;
 
-/// A private directory of unpacked native libraries, `<root>/<first 16 digits of sha256>/<file name>`.
+/// A private directory of unpacked native libraries, `<root>/<first 16 digits of sha256>/<file
+/// name>`.
 ///
-/// A directory is used only if it belongs to this user and nobody else may write to it, so a file in it is one that this
-/// user put there. A library is written to a temporary name, compared with the checksum taken at build time and then
-/// renamed; a receipt beside it keeps size and modification time, so later starts need not read 93 MB again.
+/// A directory is used only if it belongs to this user and nobody else may write to it, so a file
+/// in it is one that this user put there. A library is written to a temporary name, compared with
+/// the checksum taken at build time and then renamed; a receipt beside it keeps size and
+/// modification time, so later starts need not read 93 MB again.
 final class NativeStore {
-  private static final Set<PosixFilePermission> PRIVATE = PosixFilePermissions.fromString("rwx------");
+  private static final Set<PosixFilePermission> PRIVATE =
+      PosixFilePermissions.fromString("rwx------");
 
   private static final String PLATFORM = "linux-x86_64/";
 
@@ -42,8 +45,8 @@ final class NativeStore {
     }
   }
 
-  /// Opens the first usable place: `$XDG_CACHE_HOME/retort`, `~/.cache/retort`, then a directory of this user in the
-  /// temporary directory.
+  /// Opens the first usable place: `$XDG_CACHE_HOME/retort`, `~/.cache/retort`, then a directory of
+  /// this user in the temporary directory.
   ///
   /// @throws NativeLinkError if none is usable, with the reason for each
   static NativeStore open(Map<String, String> environment) {
@@ -60,13 +63,14 @@ final class NativeStore {
         "No private directory for native libraries, tried " + String.join("; ", reasons));
   }
 
-  /// The libraries that the build lists in `checksums`, by the last parts of their paths: `libgomp.so.1`,
-  /// `avx2/libretort_cpu.so`.
+  /// The libraries that the build lists in `checksums`, by the last parts of their paths:
+  /// `libgomp.so.1`, `avx2/libretort_cpu.so`.
   static Map<String, Resource> resources(String checksums, ClassLoader jar) {
     var resources = new HashMap<String, Resource>();
     try (var in = jar.getResourceAsStream(checksums)) {
       if (in == null) {
-        throw new NativeLinkError("The list of native libraries, " + checksums + ", is not in the jar");
+        throw new NativeLinkError(
+            "The list of native libraries, " + checksums + ", is not in the jar");
       }
       for (var line : new String(in.readAllBytes(), StandardCharsets.UTF_8).lines().toList()) {
         var fields = line.split(" +", -1);
@@ -96,7 +100,8 @@ final class NativeStore {
     return candidates;
   }
 
-  /// The library as a file that only this user can have written; `jar` opens the resource if it must be unpacked.
+  /// The library as a file that only this user can have written; `jar` opens the resource if it
+  /// must be unpacked.
   Path unpack(Resource resource, ClassLoader jar) {
     try {
       var directory = privateDirectory(root.resolve(resource.sha256().substring(0, 16)));
@@ -107,9 +112,7 @@ final class NativeStore {
       return file;
     } catch (IOException e) {
       throw new NativeLinkError(
-          "%s could not be unpacked to %s: %s"
-              .formatted(resource.fileName(), root, reason(e)),
-          e);
+          "%s could not be unpacked to %s: %s".formatted(resource.fileName(), root, reason(e)), e);
     }
   }
 
@@ -174,10 +177,12 @@ final class NativeStore {
 
   private static String receipt(Path file, Resource resource) throws IOException {
     return "%s %d %s%n"
-        .formatted(resource.sha256(), Files.size(file), Files.getLastModifiedTime(file).toInstant());
+        .formatted(
+            resource.sha256(), Files.size(file), Files.getLastModifiedTime(file).toInstant());
   }
 
-  /// Creates the directory with mode 700 or checks that an existing one is a real directory of this user with that mode.
+  /// Creates the directory with mode 700 or checks that an existing one is a real directory of this
+  /// user with that mode.
   private static Path privateDirectory(Path directory) throws IOException {
     if (!Files.exists(directory, LinkOption.NOFOLLOW_LINKS)) {
       Files.createDirectories(directory, PosixFilePermissions.asFileAttribute(PRIVATE));
@@ -227,6 +232,8 @@ final class NativeStore {
 
   private static String reason(IOException e) {
     var message = e.getMessage();
-    return message == null ? e.getClass().getSimpleName() : e.getClass().getSimpleName() + " " + message;
+    return message == null
+        ? e.getClass().getSimpleName()
+        : e.getClass().getSimpleName() + " " + message;
   }
 }
