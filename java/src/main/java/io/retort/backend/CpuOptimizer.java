@@ -1,0 +1,42 @@
+package io.retort.backend;
+
+import io.retort.bindings.cpu.AdamLibrary;
+import io.retort.op.OptimizerKernels;
+import io.retort.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/// [OptimizerKernels] on the CPU library.
+final class CpuOptimizer implements OptimizerKernels {
+
+  @Override
+  public double adam(
+      Tensor value,
+      Tensor gradient,
+      Tensor m,
+      Tensor v,
+      @Nullable Tensor ema,
+      long step,
+      double lr,
+      double beta1,
+      double beta2,
+      double eps,
+      double decay,
+      double clip,
+      double emaDecay) {
+    return AdamLibrary.step(
+        value.address(),
+        gradient.address(),
+        m.address(),
+        v.address(),
+        ema == null ? 0 : ema.address(),
+        value.elements(),
+        step,
+        lr,
+        beta1,
+        beta2,
+        eps,
+        decay,
+        clip,
+        emaDecay);
+  }
+}

@@ -1,0 +1,111 @@
+package io.retort.backend;
+
+import io.retort.bindings.cpu.ScoreDifferenceLibrary;
+import io.retort.op.ScoreDifference;
+import io.retort.op.ScoreKernels;
+import io.retort.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/// [ScoreKernels] on the CPU library.
+final class CpuScore implements ScoreKernels {
+
+  @Override
+  public void addNoise(Tensor x, Tensor sigma, Tensor eps, Tensor out) {
+    ScoreDifferenceLibrary.addNoise(
+        x.address(), sigma.address(), eps.address(), out.address(), samples(x), pixels(x));
+  }
+
+  @Override
+  public void edmInput(Tensor x, Tensor sigma, double sigmaData, Tensor out) {
+    ScoreDifferenceLibrary.edmInput(
+        x.address(), sigma.address(), out.address(), samples(x), pixels(x), sigmaData);
+  }
+
+  @Override
+  public void edmOutput(Tensor x, Tensor f, Tensor sigma, double sigmaData, Tensor out) {
+    ScoreDifferenceLibrary.edmOutput(
+        x.address(), f.address(), sigma.address(), out.address(), samples(x), pixels(x), sigmaData);
+  }
+
+  @Override
+  public void edmOutputBackward(
+      Tensor dout, Tensor sigma, double sigmaData, @Nullable Tensor dx, @Nullable Tensor df) {
+    ScoreDifferenceLibrary.edmOutputBackward(
+        dout.address(),
+        sigma.address(),
+        dx == null ? 0 : dx.address(),
+        df == null ? 0 : df.address(),
+        samples(dout),
+        pixels(dout),
+        sigmaData);
+  }
+
+  @Override
+  public void edmLoss(
+      Tensor d, Tensor y, Tensor sigma, double sigmaData, boolean mean, Tensor loss, Tensor gradient) {
+    ScoreDifferenceLibrary.edmLoss(
+        d.address(),
+        y.address(),
+        sigma.address(),
+        loss.address(),
+        gradient.address(),
+        samples(d),
+        pixels(d),
+        sigmaData,
+        mean ? 1 : 0);
+  }
+
+  @Override
+  public void scoreDifference(
+      Tensor x,
+      Tensor real,
+      Tensor fake,
+      ScoreDifference.Form form,
+      double floor,
+      Tensor loss,
+      Tensor gradient) {
+    ScoreDifferenceLibrary.scoreDifference(
+        x.address(),
+        real.address(),
+        fake.address(),
+        loss.address(),
+        gradient.address(),
+        samples(x),
+        pixels(x),
+        form.ordinal(),
+        floor);
+  }
+
+  @Override
+  public void sid(
+      Tensor x,
+      Tensor real,
+      Tensor fake,
+      double alpha,
+      double floor,
+      Tensor loss,
+      Tensor dx,
+      Tensor dreal,
+      Tensor dfake) {
+    ScoreDifferenceLibrary.sid(
+        x.address(),
+        real.address(),
+        fake.address(),
+        loss.address(),
+        dx.address(),
+        dreal.address(),
+        dfake.address(),
+        samples(x),
+        pixels(x),
+        alpha,
+        floor);
+  }
+
+  private static long samples(Tensor images) {
+    return images.shape().dim(0);
+  }
+
+  private static long pixels(Tensor images) {
+    return images.elements() / images.shape().dim(0);
+  }
+}
