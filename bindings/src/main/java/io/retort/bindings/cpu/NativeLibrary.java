@@ -2,7 +2,6 @@ package io.retort.bindings.cpu;
 
 import io.retort.bindings.NativeCallException;
 import io.retort.bindings.NativeLinkError;
-import io.retort.bindings.cpu.NativeStore.Resource;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -45,13 +44,12 @@ public final class NativeLibrary {
 
   static {
     configureOpenMp();
-    var resources = NativeStore.resources(CHECKSUMS, CLASS_LOADER);
-    var store = NativeStore.open(System.getenv());
-    ISA = chooseIsa(System.getenv("RETORT_CPU_ISA"), resources);
+    var store = NativeStore.open(CLASS_LOADER, CHECKSUMS, System.getenv());
+    ISA = chooseIsa(System.getenv("RETORT_CPU_ISA"), store);
     // In this order: each library finds the ones it needs by the names already loaded.
-    load(store.unpack(resources.get("libgomp.so.1"), CLASS_LOADER));
-    load(store.unpack(resources.get("libdnnl.so.3"), CLASS_LOADER));
-    FILE = store.unpack(resources.get(ISA + "/libretort_cpu.so"), CLASS_LOADER);
+    load(store.unpack("libgomp.so.1"));
+    load(store.unpack("libdnnl.so.3"));
+    FILE = store.unpack(ISA + "/libretort_cpu.so");
     SYMBOLS = load(FILE);
     LAST_ERROR = LINKER.downcallHandle(symbol("rt_last_error"), TEXT);
     SIGNATURES = signatures();
@@ -167,11 +165,8 @@ public final class NativeLibrary {
   }
 
   /// The best build that both the processor and the jar have.
-  private static String chooseIsa(@Nullable String wanted, Map<String, Resource> resources) {
-    var usable =
-        CPU.isas().stream()
-            .filter(isa -> resources.containsKey(isa + "/libretort_cpu.so"))
-            .toList();
+  private static String chooseIsa(@Nullable String wanted, NativeStore store) {
+    var usable = CPU.isas().stream().filter(isa -> store.has(isa + "/libretort_cpu.so")).toList();
     if (usable.isEmpty()) {
       throw new NativeLinkError(
           "No build of the CPU library fits %s, which can run %s"

@@ -33,9 +33,13 @@ final class NativeStore {
   private static final String PLATFORM = "linux-x86_64/";
 
   private final Path root;
+  private final ClassLoader jar;
+  private final Map<String, Resource> resources;
 
-  private NativeStore(Path root) {
+  private NativeStore(Path root, ClassLoader jar, Map<String, Resource> resources) {
     this.root = root;
+    this.jar = jar;
+    this.resources = resources;
   }
 
   /// One native library in a jar, with what the build knew about it.
@@ -45,16 +49,17 @@ final class NativeStore {
     }
   }
 
-  /// Opens the first usable place: `$XDG_CACHE_HOME/retort`, `~/.cache/retort`, then a directory of
-  /// this user in the temporary directory.
+  /// Opens a store for the libraries that the build lists in the resource `checksums`, in the first
+  /// usable place: `$XDG_CACHE_HOME/retort`, `~/.cache/retort`, then a directory of this user in
+  /// the temporary directory.
   ///
   /// @throws NativeLinkError if none is usable, with the reason for each
-  static NativeStore open(Map<String, String> environment) {
+  static NativeStore open(ClassLoader jar, String checksums, Map<String, String> environment) {
     var reasons = new ArrayList<String>();
     for (var candidate : candidates(environment)) {
       try {
         Files.createDirectories(candidate.getParent());
-        return new NativeStore(privateDirectory(candidate));
+        return new NativeStore(privateDirectory(candidate), jar, resources(jar, checksums));
       } catch (IOException e) {
         reasons.add(candidate + ": " + reason(e));
       }
@@ -63,9 +68,7 @@ final class NativeStore {
         "No private directory for native libraries, tried " + String.join("; ", reasons));
   }
 
-  /// The libraries that the build lists in `checksums`, by the last parts of their paths:
-  /// `libgomp.so.1`, `avx2/libretort_cpu.so`.
-  static Map<String, Resource> resources(String checksums, ClassLoader jar) {
+  private static Map<String, Resource> resources(ClassLoader jar, String checksums) {
     var resources = new HashMap<String, Resource>();
     try (var in = jar.getResourceAsStream(checksums)) {
       if (in == null) {
@@ -100,14 +103,26 @@ final class NativeStore {
     return candidates;
   }
 
-  /// The library as a file that only this user can have written; `jar` opens the resource if it
-  /// must be unpacked.
-  Path unpack(Resource resource, ClassLoader jar) {
+  /// Whether the jar has a library; names are the last parts of resource paths, `libgomp.so.1` or
+  /// `avx2/libretort_cpu.so`.
+  boolean has(String name) {
+    return resources.containsKey(name);
+  }
+
+  /// The library as a file that only this user can have written.
+  ///
+  /// @throws NativeLinkError if the jar lacks it, or it cannot be written, or differs from what was
+  ///   built
+  Path unpack(String name) {
+    var resource = resources.get(name);
+    if (resource == null) {
+      throw new NativeLinkError("The jar of the CPU library was built without " + name);
+    }
     try {
       var directory = privateDirectory(root.resolve(resource.sha256().substring(0, 16)));
       var file = directory.resolve(resource.fileName());
       if (!genuine(file, resource)) {
-        write(file, resource, jar);
+        write(file, resource);
       }
       return file;
     } catch (IOException e) {
@@ -137,7 +152,7 @@ final class NativeStore {
     return true;
   }
 
-  private static void write(Path file, Resource resource, ClassLoader jar) throws IOException {
+  private void write(Path file, Resource resource) throws IOException {
     var part = Files.createTempFile(file.getParent(), resource.fileName(), ".part");
     try {
       String actual;
