@@ -18,12 +18,12 @@ import java.nio.file.StandardOpenOption;
 import java.util.Locale;
 import java.util.concurrent.ThreadLocalRandom;
 
-/// Replaces a file as a whole: whoever opens it sees the old content or the new one, never a part, whenever the process
-/// or the machine stops.
+/// Replaces a file as a whole: whoever opens it sees the old content or the new one, never a part,
+/// whenever the process or the machine stops.
 ///
-/// The content goes to a temporary file beside the target, is forced to the disk, and is renamed over the target; then the
-/// directory is forced. On any failure the temporary file is removed and the target stays as it was. Only a killed process
-/// leaves one behind; [#sweep] removes those.
+/// The content goes to a temporary file beside the target, is forced to the disk, and is renamed
+/// over the target; then the directory is forced. On any failure the temporary file is removed and
+/// the target stays as it was. Only a killed process leaves one behind; [#sweep] removes those.
 public final class AtomicFile {
   private static final String SUFFIX = ".retort-partial";
 
@@ -72,7 +72,8 @@ public final class AtomicFile {
     }
   }
 
-  /// Why a file operation failed, as a clause for the end of a sentence that already names the file.
+  /// Why a file operation failed, as a clause for the end of a sentence that already names the
+  /// file.
   public static String reason(IOException failure) {
     return switch (failure) {
       case NoSuchFileException _ -> "no such file or directory";
@@ -89,7 +90,8 @@ public final class AtomicFile {
     };
   }
 
-  /// `FILE: REASON` as an unchecked exception, for writers whose callers cannot carry on without the file.
+  /// `FILE: REASON` as an unchecked exception, for writers whose callers cannot carry on without
+  /// the file.
   public static UncheckedIOException failure(Path file, IOException cause) {
     return new UncheckedIOException(file + ": " + reason(cause), cause);
   }

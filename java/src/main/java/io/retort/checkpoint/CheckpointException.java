@@ -3,8 +3,8 @@ package io.retort.checkpoint;
 import java.io.IOException;
 import java.nio.file.Path;
 
-/// A checkpoint or array file cannot be read or written: one sentence that names the file, the tensor if there is one, and
-/// the reason.
+/// A checkpoint or array file cannot be read or written: one sentence that names the file, the
+/// tensor if there is one, and the reason.
 public final class CheckpointException extends RuntimeException {
   private static final long serialVersionUID = 1L;
   private static final int LONGEST_NAME = 80;
@@ -13,7 +13,8 @@ public final class CheckpointException extends RuntimeException {
   private final String tensor;
   private final String reason;
 
-  /// `tensor` is empty where the whole file is meant; `reason` is a clause without a capital or a full stop.
+  /// `tensor` is empty where the whole file is meant; `reason` is a clause without a capital or a
+  /// full stop.
   public CheckpointException(Path file, String tensor, String reason) {
     super(sentence(file, tensor, reason));
     this.file = file;
@@ -46,7 +47,8 @@ public final class CheckpointException extends RuntimeException {
         : file + ": tensor \"" + printable(tensor) + "\": " + reason;
   }
 
-  /// Names come from files: control characters must not reach a terminal, and a megabyte of name helps nobody.
+  /// Names come from files: control characters must not reach a terminal, and a megabyte of name
+  /// helps nobody.
   static String printable(String name) {
     String clean = name.replaceAll("[\\p{Cntrl}\\p{Cf}]", "?");
     return clean.length() <= LONGEST_NAME ? clean : clean.substring(0, LONGEST_NAME - 3) + "...";

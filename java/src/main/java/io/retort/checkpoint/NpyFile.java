@@ -14,9 +14,10 @@ import java.util.stream.LongStream;
 
 /// One NumPy array: read from and written to `.npy`.
 ///
-/// Reads versions 1 to 3, either byte order and either memory order (Fortran order is turned into C order), of booleans,
-/// integers of 1 to 8 bytes and floats of 2, 4 and 8 bytes. Refuses objects (they are pickles), strings, records and
-/// anything whose length is not what its header says. Writes version 1, little-endian, C order.
+/// Reads versions 1 to 3, either byte order and either memory order (Fortran order is turned into C
+/// order), of booleans, integers of 1 to 8 bytes and floats of 2, 4 and 8 bytes. Refuses objects
+/// (they are pickles), strings, records and anything whose length is not what its header says.
+/// Writes version 1, little-endian, C order.
 ///
 /// Source: NumPy's `numpy.lib.format`.
 public final class NpyFile {
@@ -63,7 +64,9 @@ public final class NpyFile {
     long headerBytes = version == 1 ? length.getShort() & 0xffff : length.getInt() & 0xffff_ffffL;
     if (headerBytes > LONGEST_HEADER) {
       throw new CheckpointException(
-          file, "", "a header of %,d bytes is more than %,d".formatted(headerBytes, LONGEST_HEADER));
+          file,
+          "",
+          "a header of %,d bytes is more than %,d".formatted(headerBytes, LONGEST_HEADER));
     }
     byte[] text = next(file, channel, (int) headerBytes);
     NpyHeader header = NpyHeader.parse(file, new String(text, StandardCharsets.ISO_8859_1));
@@ -74,7 +77,10 @@ public final class NpyFile {
           "",
           "%s of shape %s needs %,d bytes of data, the file has %,d"
               .formatted(
-                  header.typeName(), Arrays.toString(header.shape()), header.dataBytes(), dataBytes));
+                  header.typeName(),
+                  Arrays.toString(header.shape()),
+                  header.dataBytes(),
+                  dataBytes));
     }
     if (dataBytes > LONGEST_DATA) {
       throw new CheckpointException(file, "", "%,d bytes are too many".formatted(dataBytes));
@@ -214,7 +220,8 @@ public final class NpyFile {
 
   /// A buffer that holds the header and stands where the data begins.
   private static ByteBuffer start(String descr, long[] shape, long dataBytes, Path file) {
-    String dimensions = LongStream.of(shape).mapToObj(Long::toString).collect(Collectors.joining(", "));
+    String dimensions =
+        LongStream.of(shape).mapToObj(Long::toString).collect(Collectors.joining(", "));
     String dict =
         "{'descr': '%s', 'fortran_order': False, 'shape': (%s%s), }"
             .formatted(descr, dimensions, shape.length == 1 ? "," : "");
@@ -223,8 +230,7 @@ public final class NpyFile {
     if (total + dataBytes > LONGEST_DATA) {
       throw new CheckpointException(file, "", "%,d bytes are too many".formatted(dataBytes));
     }
-    ByteBuffer bytes =
-        ByteBuffer.allocate(total + (int) dataBytes).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer bytes = ByteBuffer.allocate(total + (int) dataBytes).order(ByteOrder.LITTLE_ENDIAN);
     bytes.put(MAGIC).put((byte) 1).put((byte) 0).putShort((short) (total - prefix));
     bytes.put(dict.getBytes(StandardCharsets.US_ASCII));
     while (bytes.position() < total - 1) {

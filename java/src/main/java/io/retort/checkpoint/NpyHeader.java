@@ -6,7 +6,8 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Set;
 
-/// The dict literal at the head of a `.npy` file: `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
+/// The dict literal at the head of a `.npy` file: `{'descr': '<f4', 'fortran_order': False,
+/// 'shape': (3, 4), }`.
 ///
 /// `kind` is one of `b i u f`; `itemBytes` the size of one item.
 record NpyHeader(char kind, int itemBytes, boolean bigEndian, boolean fortranOrder, long[] shape) {
@@ -78,7 +79,8 @@ record NpyHeader(char kind, int itemBytes, boolean bigEndian, boolean fortranOrd
       }
       if (!Set.of("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
           .contains(type)) {
-        throw failure("the type '" + CheckpointException.printable(descr) + "' is not a plain number");
+        throw failure(
+            "the type '" + CheckpointException.printable(descr) + "' is not a plain number");
       }
       boolean nativeBig = ByteOrder.nativeOrder() == ByteOrder.BIG_ENDIAN;
       var header =
@@ -166,7 +168,9 @@ record NpyHeader(char kind, int itemBytes, boolean bigEndian, boolean fortranOrd
     private long natural() {
       skipSpace();
       int start = position;
-      while (position < text.length() && text.charAt(position) >= '0' && text.charAt(position) <= '9') {
+      while (position < text.length()
+          && text.charAt(position) >= '0'
+          && text.charAt(position) <= '9') {
         position++;
       }
       if (position == start || position - start > 18) {

@@ -13,8 +13,9 @@ import java.util.SequencedMap;
 
 /// The JSON header of a safetensors file: parsed as a stream and checked before any tensor is read.
 ///
-/// Beyond the format's reference reader it refuses white space before `{`, every duplicate key, and empty tensors whose
-/// other dimensions overflow: a file that means two things to two readers is not a checkpoint.
+/// Beyond the format's reference reader it refuses white space before `{`, every duplicate key, and
+/// empty tensors whose other dimensions overflow: a file that means two things to two readers is
+/// not a checkpoint.
 record SafetensorsHeader(SequencedMap<String, String> metadata, List<TensorEntry> entries) {
   static final long MAX_BYTES = 100_000_000;
   static final String METADATA = "__metadata__";
@@ -23,7 +24,8 @@ record SafetensorsHeader(SequencedMap<String, String> metadata, List<TensorEntry
   private static final int MAX_RANK = 64;
   private static final int MAX_DEPTH = 64;
 
-  /// Parses `json` and checks that its tensors cover the `dataBytes` of data without a hole or an overlap.
+  /// Parses `json` and checks that its tensors cover the `dataBytes` of data without a hole or an
+  /// overlap.
   static SafetensorsHeader parse(Path file, byte[] json, long dataBytes) {
     if (json.length == 0 || json[0] != '{') {
       throw new CheckpointException(file, "", "the header must begin with '{'");
@@ -134,10 +136,9 @@ record SafetensorsHeader(SequencedMap<String, String> metadata, List<TensorEntry
     private StorageType readType(String name) {
       String text = reader.string();
       return StorageType.named(text)
-          .orElseThrow(
-              () ->
-                  new CheckpointException(
-                      file, name, "unknown dtype " + CheckpointException.printable(text)));
+          .orElseThrow(() ->
+              new CheckpointException(
+                  file, name, "unknown dtype " + CheckpointException.printable(text)));
     }
 
     private long[] readNaturals(String name, String member, int most) {

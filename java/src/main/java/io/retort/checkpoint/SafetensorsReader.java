@@ -13,11 +13,13 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 
-/// Reads a safetensors file: checks the whole header on opening, reads the data of a tensor when it is asked for.
+/// Reads a safetensors file: checks the whole header on opening, reads the data of a tensor when it
+/// is asked for.
 ///
-/// Nothing in the file is trusted: lengths are compared with the file's before anything is allocated, tensors must cover
-/// the data without hole or overlap, and names are only ever keys, never paths. The only exception is
-/// [CheckpointException]. Reads may come from several threads; interrupting one closes the file for all.
+/// Nothing in the file is trusted: lengths are compared with the file's before anything is
+/// allocated, tensors must cover the data without hole or overlap, and names are only ever keys,
+/// never paths. The only exception is [CheckpointException]. Reads may come from several threads;
+/// interrupting one closes the file for all.
 ///
 /// Source: the safetensors format description, version 0.8 of its reference reader.
 public final class SafetensorsReader implements AutoCloseable {
@@ -117,8 +119,7 @@ public final class SafetensorsReader implements AutoCloseable {
 
   /// The entry of a tensor that must be there.
   public TensorEntry entry(String name) {
-    return find(name)
-        .orElseThrow(() -> new CheckpointException(file, name, "is not in this file"));
+    return find(name).orElseThrow(() -> new CheckpointException(file, name, "is not in this file"));
   }
 
   /// The values of an F32, F16, BF16 or F64 tensor; F64 is rounded.
@@ -219,19 +220,19 @@ public final class SafetensorsReader implements AutoCloseable {
     return bytes;
   }
 
-  /// Fills `target`, whose remaining bytes must be exactly the tensor's, with its raw little-endian bytes.
+  /// Fills `target`, whose remaining bytes must be exactly the tensor's, with its raw little-endian
+  /// bytes.
   public void readInto(String name, ByteBuffer target) {
     long bytes = entry(name).bytes();
     if (target.remaining() != bytes) {
       throw new CheckpointException(
-          file,
-          name,
-          "has %d bytes, the buffer takes %d".formatted(bytes, target.remaining()));
+          file, name, "has %d bytes, the buffer takes %d".formatted(bytes, target.remaining()));
     }
     readInto(name, 0, target);
   }
 
-  /// Fills `target` with raw bytes from byte `offset` of the tensor on, for tensors too large for one buffer.
+  /// Fills `target` with raw bytes from byte `offset` of the tensor on, for tensors too large for
+  /// one buffer.
   public void readInto(String name, long offset, ByteBuffer target) {
     TensorEntry entry = entry(name);
     if (offset < 0 || offset > entry.bytes() - target.remaining()) {

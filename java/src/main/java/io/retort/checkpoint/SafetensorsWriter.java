@@ -19,11 +19,12 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Supplier;
 
-/// Writes a safetensors file: tensors are declared first, their data is fetched one tensor at a time while writing.
+/// Writes a safetensors file: tensors are declared first, their data is fetched one tensor at a
+/// time while writing.
 ///
-/// The bytes are those of the reference writer: metadata first (sorted by key), tensors by falling type rank, then by name;
-/// the header padded with spaces to a multiple of eight. Equal content gives an equal file. The file appears as a whole or
-/// not at all (see [AtomicFile]).
+/// The bytes are those of the reference writer: metadata first (sorted by key), tensors by falling
+/// type rank, then by name; the header padded with spaces to a multiple of eight. Equal content
+/// gives an equal file. The file appears as a whole or not at all (see [AtomicFile]).
 ///
 /// ```java
 /// new SafetensorsWriter()
@@ -69,13 +70,15 @@ public final class SafetensorsWriter {
     return tensor(name, StorageType.I64, shape, out -> writeLongs(out, values.get()));
   }
 
-  /// Declares a tensor of any type from its raw bytes, such as a buffer filled by [SafetensorsReader#readInto].
+  /// Declares a tensor of any type from its raw bytes, such as a buffer filled by
+  /// [SafetensorsReader#readInto].
   public SafetensorsWriter raw(
       String name, StorageType type, long[] shape, Supplier<ByteBuffer> bytes) {
     return tensor(name, type, shape, out -> AtomicFile.writeFully(out, bytes.get().duplicate()));
   }
 
-  /// Declares a tensor of any type and size; `data` must write exactly the bytes that type and shape need.
+  /// Declares a tensor of any type and size; `data` must write exactly the bytes that type and
+  /// shape need.
   ///
   /// @throws IllegalArgumentException if the name is taken or reserved, or the shape is impossible
   public SafetensorsWriter tensor(String name, StorageType type, long[] shape, Data data) {
@@ -100,7 +103,8 @@ public final class SafetensorsWriter {
 
   /// Writes the file, replacing what is there.
   ///
-  /// @throws CheckpointException if the file cannot be written; a file that was there before is then unchanged
+  /// @throws CheckpointException if the file cannot be written; a file that was there before is
+  ///   then unchanged
   public void write(Path file) {
     List<Declared> ordered =
         tensors.stream()
@@ -111,7 +115,9 @@ public final class SafetensorsWriter {
     byte[] header = header(ordered);
     if (header.length - Long.BYTES > SafetensorsHeader.MAX_BYTES) {
       throw new CheckpointException(
-          file, "", "the header needs %,d bytes, more than any reader takes".formatted(header.length));
+          file,
+          "",
+          "the header needs %,d bytes, more than any reader takes".formatted(header.length));
     }
     try {
       AtomicFile.write(file, out -> writeAll(file, out, header, ordered));
@@ -137,8 +143,7 @@ public final class SafetensorsWriter {
             file,
             tensor.name,
             "%s of %s needs %d bytes, its data gave %d"
-                .formatted(
-                    tensor.type, Arrays.toString(tensor.shape), expected, counted.bytes));
+                .formatted(tensor.type, Arrays.toString(tensor.shape), expected, counted.bytes));
       }
     }
   }
@@ -147,7 +152,10 @@ public final class SafetensorsWriter {
   private byte[] header(List<Declared> ordered) {
     var json = new StringBuilder("{");
     if (!metadata.isEmpty()) {
-      json.append('"').append(SafetensorsHeader.METADATA).append("\":").append(Json.write(metadata));
+      json.append('"')
+          .append(SafetensorsHeader.METADATA)
+          .append("\":")
+          .append(Json.write(metadata));
     }
     long begin = 0;
     for (Declared tensor : ordered) {

@@ -6,11 +6,12 @@ import java.util.Optional;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 
-/// The element types of the safetensors format, in its own order from low to high rank; a writer sorts tensors from high to
-/// low, which keeps every tensor aligned to its element.
+/// The element types of the safetensors format, in its own order from low to high rank; a writer
+/// sorts tensors from high to low, which keeps every tensor aligned to its element.
 ///
-/// The constant's name is the `dtype` text of the header. Types that Java has no value for can be listed, copied and
-/// checked; only the ones accepted by [SafetensorsReader#doubles] and [SafetensorsReader#longs] can be converted.
+/// The constant's name is the `dtype` text of the header. Types that Java has no value for can be
+/// listed, copied and checked; only the ones accepted by [SafetensorsReader#doubles] and
+/// [SafetensorsReader#longs] can be converted.
 public enum StorageType {
   BOOL(8),
   F4(4),
@@ -54,8 +55,8 @@ public enum StorageType {
     return Optional.ofNullable(BY_NAME.get(name));
   }
 
-  /// Bytes of a tensor of this type, or -1 if the shape overflows 64 bits, also where a zero dimension hides it, or does
-  /// not fill whole bytes.
+  /// Bytes of a tensor of this type, or -1 if the shape overflows 64 bits, also where a zero
+  /// dimension hides it, or does not fill whole bytes.
   long byteSize(long[] shape) {
     try {
       long bitCount = bits;

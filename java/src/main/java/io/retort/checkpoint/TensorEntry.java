@@ -2,7 +2,8 @@ package io.retort.checkpoint;
 
 import java.util.Arrays;
 
-/// One tensor as a safetensors header lists it: C order, little-endian, bytes `[begin, end)` of the data part of the file.
+/// One tensor as a safetensors header lists it: C order, little-endian, bytes `[begin, end)` of the
+/// data part of the file.
 ///
 /// A shape of length zero is a scalar; a zero dimension makes an empty tensor.
 public record TensorEntry(String name, StorageType type, long[] shape, long begin, long end) {

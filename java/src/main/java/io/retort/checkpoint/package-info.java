@@ -1,11 +1,13 @@
-/// Checkpoints on disk: the safetensors and NumPy formats, and files that appear as a whole or not at all.
+/// Checkpoints on disk: the safetensors and NumPy formats, and files that appear as a whole or not
+/// at all.
 ///
-/// Read first [io.retort.checkpoint.SafetensorsReader], [io.retort.checkpoint.SafetensorsWriter] and
-/// [io.retort.checkpoint.AtomicFile].
+/// Read first [io.retort.checkpoint.SafetensorsReader], [io.retort.checkpoint.SafetensorsWriter]
+/// and [io.retort.checkpoint.AtomicFile].
 ///
-/// Invariants: no byte of a file is trusted before it is checked against the file's length; the only failure a file can
-/// cause is a [io.retort.checkpoint.CheckpointException] of one sentence; a failed or killed write leaves the former file
-/// as it was; tensor names are keys, never paths. Readers may be shared by threads, writers belong to one.
+/// Invariants: no byte of a file is trusted before it is checked against the file's length; the
+/// only failure a file can cause is a [io.retort.checkpoint.CheckpointException] of one sentence; a
+/// failed or killed write leaves the former file as it was; tensor names are keys, never paths.
+/// Readers may be shared by threads, writers belong to one.
 @NullMarked
 package io.retort.checkpoint;
 

@@ -10,12 +10,14 @@ import org.jspecify.annotations.Nullable;
 
 /// Strict JSON (RFC 8259) in and out, for the small documents Retort keeps beside its tensors.
 ///
-/// Parsing yields `Map<String, Object>` in document order, `List<Object>`, `String`, `Long` for an integer literal,
-/// `Double` for any other number, `Boolean` and `null`. Duplicate keys, trailing text, a byte order mark, comments and
-/// lone surrogates are refused; size and nesting are capped, so a hostile document costs no more than its own length.
-/// For documents too large to hold as a tree read them with a [JsonReader].
+/// Parsing yields `Map<String, Object>` in document order, `List<Object>`, `String`, `Long` for an
+/// integer literal, `Double` for any other number, `Boolean` and `null`. Duplicate keys, trailing
+/// text, a byte order mark, comments and lone surrogates are refused; size and nesting are capped,
+/// so a hostile document costs no more than its own length. For documents too large to hold as a
+/// tree read them with a [JsonReader].
 ///
-/// Writing keeps the order of the maps it is given. NaN and infinities, which JSON cannot say, become `null`.
+/// Writing keeps the order of the maps it is given. NaN and infinities, which JSON cannot say,
+/// become `null`.
 public final class Json {
   private static final int MAX_BYTES = 16 << 20;
   private static final int MAX_DEPTH = 64;
@@ -71,7 +73,8 @@ public final class Json {
     return out.append('\n').toString();
   }
 
-  /// Appends `text` as a JSON string; what is not ASCII stays as it is, a lone surrogate becomes U+FFFD.
+  /// Appends `text` as a JSON string; what is not ASCII stays as it is, a lone surrogate becomes
+  /// U+FFFD.
   public static void quote(StringBuilder out, String text) {
     out.append('"');
     for (int i = 0; i < text.length(); i++) {
@@ -102,7 +105,8 @@ public final class Json {
     if (Character.isHighSurrogate(c)) {
       return i + 1 == text.length() || !Character.isLowSurrogate(text.charAt(i + 1));
     }
-    return Character.isLowSurrogate(c) && (i == 0 || !Character.isHighSurrogate(text.charAt(i - 1)));
+    return Character.isLowSurrogate(c)
+        && (i == 0 || !Character.isHighSurrogate(text.charAt(i - 1)));
   }
 
   /// `indent` is the current depth, or -1 for the compact form.
@@ -123,7 +127,8 @@ public final class Json {
       case double[] numbers -> appendList(out, boxed(numbers), indent, depth);
       case long[] numbers -> appendList(out, boxed(numbers), indent, depth);
       case int[] numbers -> appendList(out, boxed(numbers), indent, depth);
-      default -> throw new IllegalArgumentException("no JSON form for " + value.getClass().getName());
+      default ->
+          throw new IllegalArgumentException("no JSON form for " + value.getClass().getName());
     }
   }
 
@@ -231,7 +236,8 @@ public final class Json {
     }
   }
 
-  /// A document that is not strict JSON, or is not what its reader expected; the message is a clause without a capital.
+  /// A document that is not strict JSON, or is not what its reader expected; the message is a
+  /// clause without a capital.
   public static final class JsonException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 

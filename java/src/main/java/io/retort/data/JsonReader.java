@@ -21,9 +21,9 @@ import java.util.Set;
 /// reader.end();                       // refuses what follows the document
 /// ```
 ///
-/// The caller bounds the nesting depth and the number of member names held at once (names of every open object are kept,
-/// to refuse duplicates). Integers are read as `long` without passing through `double`. Every refusal is a
-/// [JsonException] that names the byte.
+/// The caller bounds the nesting depth and the number of member names held at once (names of every
+/// open object are kept, to refuse duplicates). Integers are read as `long` without passing through
+/// `double`. Every refusal is a [JsonException] that names the byte.
 public final class JsonReader {
 
   /// What the next value is.
@@ -82,7 +82,8 @@ public final class JsonReader {
     end(']');
   }
 
-  /// Whether the open object or array has another element; consumes the comma before it, so ask once per element.
+  /// Whether the open object or array has another element; consumes the comma before it, so ask
+  /// once per element.
   public boolean hasNext() {
     Container container = open.element();
     int next = byteAfterSpace();
@@ -367,7 +368,8 @@ public final class JsonReader {
   }
 
   private static boolean isInteger(String literal) {
-    return !literal.equals("-0") && literal.chars().allMatch(c -> c == '-' || (c >= '0' && c <= '9'));
+    return !literal.equals("-0")
+        && literal.chars().allMatch(c -> c == '-' || (c >= '0' && c <= '9'));
   }
 
   private void literal(String word) {
