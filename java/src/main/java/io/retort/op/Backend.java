@@ -15,4 +15,8 @@ public interface Backend {
   // one accessor a family, alphabetical: AttentionKernels attention(); ...
 
   ElementwiseKernels elementwise();
+
+  OptimizerKernels optimizers();
+
+  ScoreKernels scores();
 }

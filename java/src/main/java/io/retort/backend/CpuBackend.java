@@ -1,0 +1,56 @@
+package io.retort.backend;
+
+import io.retort.op.Backend;
+import io.retort.op.ElementwiseKernels;
+import io.retort.op.OptimizerKernels;
+import io.retort.op.ScoreKernels;
+
+/// The processor: kernels of `libretort_cpu.so` and oneDNN on host memory.
+///
+/// Opened once a process; the library, its threads and the memory pool are shared by everyone who opens it.
+public final class CpuBackend implements Backend {
+  private final CpuMemory memory = CpuMemory.fromEnvironment();
+
+  // one line a family, alphabetical
+  private final ElementwiseKernels elementwise = new CpuElementwise();
+  private final OptimizerKernels optimizers = new CpuOptimizer();
+  private final ScoreKernels scores = new CpuScore();
+
+  private CpuBackend() {}
+
+  /// The backend of this process.
+  ///
+  /// @throws io.retort.bindings.NativeLinkError if the library does not load here, with the reason
+  public static CpuBackend open() {
+    return Opened.BACKEND;
+  }
+
+  private static final class Opened {
+    static final CpuBackend BACKEND = new CpuBackend();
+  }
+
+  @Override
+  public String name() {
+    return "cpu";
+  }
+
+  @Override
+  public CpuMemory memory() {
+    return memory;
+  }
+
+  @Override
+  public ElementwiseKernels elementwise() {
+    return elementwise;
+  }
+
+  @Override
+  public OptimizerKernels optimizers() {
+    return optimizers;
+  }
+
+  @Override
+  public ScoreKernels scores() {
+    return scores;
+  }
+}
