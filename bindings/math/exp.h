@@ -7,9 +7,11 @@
 #include "math/hd.h"
 
 RT_HD float rt_exp(float x) {
-  // Past these bounds the result is 0 or inf by itself; inside them 2^(n-1) is a normal number or zero.
-  const float low = x < -87.5f ? -87.5f : x;
-  const float c = low > 88.73f ? 88.73f : low;
+  // Clamps to [-87.5, 88.73] by integer minima on the bits (negative floats are the large unsigned numbers): outside, the
+  // result is 0 or inf anyway. A float comparison here would make GCC carry both outcomes through the whole formula.
+  const std::int32_t high = static_cast<std::int32_t>(rt_bits(x));
+  const std::uint32_t below = static_cast<std::uint32_t>(high < 0x42b175c3 ? high : 0x42b175c3);
+  const float c = rt_float(below < 0xc2af0000u ? below : 0xc2af0000u);
   // Adding 1.5 * 2^23 rounds to an integer, which then sits in the low mantissa bits.
   const float shifted = c * 1.44269504f + 12582912.0f;
   const float n = shifted - 12582912.0f;
@@ -22,7 +24,8 @@ RT_HD float rt_exp(float x) {
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
   // 2 e^r 2^(n-1): n = 128 stays representable and n = -126 becomes zero instead of a wrapped exponent.
-  return (p + p) * rt_float((rt_bits(shifted) << 23) + 0x3f000000u);
+  const float y = (p + p) * rt_float((rt_bits(shifted) << 23) + 0x3f000000u);
+  return x == x ? y : x;
 }
 
 RT_HD float rt_sigmoid(float x) { return 1.0f / (1.0f + rt_exp(-x)); }
