@@ -1,4 +1,4 @@
-# Writes NATIVES/io/retort/bindings/natives.sha256: one line `<sha256>  <size>  <resource>` for every native
+# Writes NATIVES/io/retort/bindings/linux-x86_64/natives.sha256: one line `<sha256>  <size>  <resource>` for every native
 # library that Java may unpack. Runs after each link as `cmake -D... -P checksums.cmake`.
 
 set(lines "")
@@ -16,4 +16,4 @@ foreach(isa ${isas})
   string(APPEND lines "${sum}  ${size}  ${resource}\n")
 endforeach()
 
-file(WRITE "${NATIVES}/io/retort/bindings/natives.sha256" "${lines}")
+file(WRITE "${NATIVES}/io/retort/bindings/linux-x86_64/natives.sha256" "${lines}")

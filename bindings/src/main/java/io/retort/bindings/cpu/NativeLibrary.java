@@ -31,7 +31,7 @@ public final class NativeLibrary {
   private static final Linker LINKER = Linker.nativeLinker();
   private static final Cpu CPU = Cpu.detect();
   private static final int THREADS = chooseThreads(System.getenv("RETORT_THREADS"));
-  private static final String CHECKSUMS = "io/retort/bindings/natives.sha256";
+  private static final String CHECKSUMS = "io/retort/bindings/linux-x86_64/natives.sha256";
   private static final ClassLoader CLASS_LOADER = NativeLibrary.class.getClassLoader();
   private static final FunctionDescriptor TEXT = FunctionDescriptor.of(ValueLayout.ADDRESS);
   private static final long TEXT_BYTES = 1 << 20;
