@@ -1,0 +1,47 @@
+// vec.h   the machine's vector of floats as a value: arithmetic by operators, any address, one source for three ISAs.
+#pragma once
+
+#include <cstdint>
+
+namespace rt {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+using vec [[gnu::vector_size(LANES * 4)]] = float;
+using ivec [[gnu::vector_size(LANES * 4)]] = std::int32_t;
+using vec_unaligned [[gnu::vector_size(LANES * 4), gnu::aligned(4), gnu::may_alias]] = float;
+
+inline vec load_vec(const float* p) { return *reinterpret_cast<const vec_unaligned*>(p); }
+
+inline void store_vec(float* p, vec v) { *reinterpret_cast<vec_unaligned*>(p) = v; }
+
+inline vec broadcast(float value) { return vec{} + value; }
+
+// The larger lane by lane; b where either is NaN.
+inline vec larger(vec a, vec b) { return a > b ? a : b; }
+
+// 2^x for x < 127 with relative error below 1.2e-7; below -126 the result is 2^-126, a NaN stays one.
+//
+// x = n + f with n whole: adding 1.5 * 2^23 rounds to n and leaves n in the low bits, from where it moves to the exponent.
+inline vec exp2_vec(vec x) {
+  x = larger(broadcast(-126.0f), x);
+  const vec shifted = x + 12582912.0f;
+  const vec f = x - (shifted - 12582912.0f);
+  // Minimax on [-1/2, 1/2].
+  vec p = broadcast(1.535336188319500e-4f);
+  p = p * f + 1.339887440266574e-3f;
+  p = p * f + 9.618437357674640e-3f;
+  p = p * f + 5.550332471162809e-2f;
+  p = p * f + 2.402264791363012e-1f;
+  p = p * f + 6.931472028550421e-1f;
+  p = p * f + 1.0f;
+  return reinterpret_cast<vec>(reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(shifted) << 23));
+}
+
+}  // namespace rt
