@@ -23,10 +23,15 @@ public final class Parameters implements AutoCloseable {
   private final Tensor gradients;
   private final SequencedMap<String, Parameter> byName = new LinkedHashMap<>();
 
-  /// Arenas of zeroes for these names and shapes, in order.
+  /// Arenas of zeroes for these names and shapes, in order; closed by the caller.
   public Parameters(Memory memory, SequencedMap<String, Shape> shapes) {
+    this(new Scope(memory), shapes);
+  }
+
+  /// The same inside a scope that frees them: for networks that live as long as one step.
+  public Parameters(Scope scope, SequencedMap<String, Shape> shapes) {
     long total = shapes.values().stream().mapToLong(Parameters::padded).sum();
-    scope = new Scope(memory);
+    this.scope = scope;
     values = scope.zeros(Shape.of(total), DType.F32);
     gradients = scope.zeros(Shape.of(total), DType.F32);
     long offset = 0;
@@ -95,6 +100,7 @@ public final class Parameters implements AutoCloseable {
     values.copyFrom(other.values);
   }
 
+  /// Closes the scope the arenas live in.
   @Override
   public void close() {
     scope.close();

@@ -1,0 +1,95 @@
+package io.retort.distill;
+
+import io.retort.diffusion.Denoiser;
+import io.retort.grad.Parameters;
+import io.retort.grad.Tape;
+import io.retort.grad.Var;
+import io.retort.net.DiscriminatorHead;
+import io.retort.net.Net;
+import io.retort.net.UNet;
+import io.retort.tensor.PhiloxKey;
+import io.retort.tensor.Shape;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/// The networks of a method, by role, on the tape of the phase that runs.
+///
+/// Roles the phase does not train enter as constants: gradients pass through them to their inputs, never into their
+/// weights.
+public final class Nets {
+
+  /// A role's structure with its current weights.
+  public record Player(Net net, Parameters parameters) {}
+
+  private final Tape tape;
+  private final Map<String, Player> players;
+  private final Map<String, Double> calibration;
+  private final double sigmaData;
+
+  public Nets(
+      Tape tape, Map<String, Player> players, Map<String, Double> calibration, double sigmaData) {
+    this.tape = tape;
+    this.players = Map.copyOf(players);
+    this.calibration = Map.copyOf(calibration);
+    this.sigmaData = sigmaData;
+  }
+
+  public Tape tape() {
+    return tape;
+  }
+
+  /// The same networks on another tape.
+  public Nets on(Tape other) {
+    return new Nets(other, players, calibration, sigmaData);
+  }
+
+  /// A number that [Method#calibrate] found.
+  public double calibrated(String name) {
+    Double value = calibration.get(name);
+    if (value == null) {
+      throw new IllegalStateException("calibration: " + name + " was never determined");
+    }
+    return value;
+  }
+
+  /// Shape of `count` images of a role's network.
+  public Shape images(String role, int count) {
+    return denoiser(role).images(count);
+  }
+
+  /// D(x; sigma) of a role, dropout off.
+  public Var denoise(String role, Var x, float[] sigma, int @Nullable [] labels) {
+    return denoise(role, x, sigma, labels, null);
+  }
+
+  /// D(x; sigma) of a role with these dropout masks.
+  public Var denoise(
+      String role, Var x, float[] sigma, int @Nullable [] labels, @Nullable PhiloxKey dropout) {
+    return denoiser(role).denoise(tape, player(role).parameters(), x, sigma, labels, dropout);
+  }
+
+  /// Logits `(N)` of a discriminator head on the encoder features of a role; large means real.
+  public Var discriminate(String head, String role, Var x, float[] sigma, int @Nullable [] labels) {
+    Var features =
+        denoiser(role).encode(tape, player(role).parameters(), x, sigma, labels, null);
+    return switch (player(head).net()) {
+      case DiscriminatorHead net -> net.apply(tape, player(head).parameters(), features);
+      default -> throw new IllegalArgumentException("role " + head + " is not a discriminator head");
+    };
+  }
+
+  private Denoiser denoiser(String role) {
+    return switch (player(role).net()) {
+      case UNet unet -> new Denoiser(unet, sigmaData);
+      default -> throw new IllegalArgumentException("role " + role + " is not a denoiser");
+    };
+  }
+
+  private Player player(String role) {
+    Player player = players.get(role);
+    if (player == null) {
+      throw new IllegalArgumentException("method: no role named " + role);
+    }
+    return player;
+  }
+}

@@ -1,0 +1,149 @@
+package io.retort.net;
+
+import io.retort.grad.Parameters;
+import io.retort.grad.Tape;
+import io.retort.grad.Var;
+import io.retort.nn.Conv;
+import io.retort.nn.Dense;
+import io.retort.nn.Norm;
+import io.retort.nn.Plan;
+import io.retort.op.Add;
+import io.retort.op.Broadcast;
+import io.retort.op.Conv2d;
+import io.retort.op.Dropout;
+import io.retort.op.Permute;
+import io.retort.op.Resample;
+import io.retort.op.Reshape;
+import io.retort.op.SelfAttention;
+import io.retort.tensor.PhiloxKey;
+import io.retort.tensor.Shape;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/// One residual block of EDM's U-Net, with optional resampling and attention:
+///
+/// `h = conv1(dropout(silu(norm1(conv0(silu(norm0(x))) + affine(emb)))))`, `y = (h + skip(x)) s`, and with attention
+/// `y = (proj(attention(qkv(norm2(y)))) + y) s`. Resampling happens before conv0 and before the 1x1 skip.
+///
+/// Source: Song et al. 2021 (DDPM++) as configured in EDM, Karras et al. 2022, appendix F.
+///
+/// @param filter resampling filter, e.g. `[1, 1]`
+/// @param heads attention heads, 0 for no attention
+/// @param skipScale s, `sqrt(1/2)` in EDM
+record UNetBlock(
+    String name,
+    int in,
+    int out,
+    int embedding,
+    Sampling sampling,
+    List<Double> filter,
+    int heads,
+    double dropout,
+    double skipScale,
+    double eps) {
+
+  /// Whether the block changes the resolution.
+  enum Sampling {
+    KEEP,
+    UP,
+    DOWN
+  }
+
+  private static final double NEARLY_ZERO = 1e-5;
+  private static final double ATTENTION_SCALE = Math.sqrt(0.2);
+
+  void declare(Plan plan) {
+    norm(0, in).declare(plan);
+    conv0().declare(plan);
+    affine().declare(plan);
+    norm(1, out).declare(plan);
+    conv1().declare(plan);
+    if (hasSkip()) {
+      skip().declare(plan);
+    }
+    if (heads > 0) {
+      norm(2, out).declare(plan);
+      qkv().declare(plan);
+      proj().declare(plan);
+    }
+  }
+
+  Var apply(Tape tape, Parameters parameters, Var x, Var emb, @Nullable PhiloxKey key) {
+    Var h = conv0().apply(tape, parameters, resample(tape, norm(0, in).silu(tape, parameters, x)));
+    Var shift = affine().apply(tape, parameters, emb);
+    Shape perSample = Shape.of(emb.shape().dim(0), 1, 1, out);
+    h =
+        tape.apply(
+            new Broadcast(Broadcast.Kind.ADD), h, tape.apply(new Reshape(perSample), shift));
+    h = norm(1, out).silu(tape, parameters, h);
+    if (key != null && dropout > 0) {
+      h = tape.apply(new Dropout(dropout, key), h);
+    }
+    h = conv1().apply(tape, parameters, h);
+    Var skipped = hasSkip() ? skip().apply(tape, parameters, resample(tape, x)) : x;
+    Var y = tape.apply(new Add(skipScale, skipScale), h, skipped);
+    return heads == 0 ? y : attend(tape, parameters, y);
+  }
+
+  private Var attend(Tape tape, Parameters parameters, Var y) {
+    Var normed = norm(2, out).apply(tape, parameters, y);
+    Var weight = tape.use(parameters.get(name + ".qkv.weight"));
+    Var bias = tape.use(parameters.get(name + ".qkv.bias"));
+    Var packed =
+        tape.apply(
+            new Conv2d(1, 0, 1),
+            normed,
+            separate(tape, weight, Shape.of(out, 3, out), weight.shape()),
+            separate(tape, bias, Shape.of(out, 3, 1), bias.shape()));
+    Var mixed = tape.apply(new SelfAttention(heads), packed);
+    return tape.apply(new Add(skipScale, skipScale), proj().apply(tape, parameters, mixed), y);
+  }
+
+  /// EDM stores q, k, v interleaved per channel; the attention op wants three blocks. Reordering the small weight is
+  /// cheaper than reordering the activations.
+  private static Var separate(Tape tape, Var stored, Shape interleaved, Shape shape) {
+    Var split = tape.apply(new Reshape(interleaved), stored);
+    return tape.apply(
+        new Reshape(shape), tape.apply(new Permute(List.of(1, 0, 2)), split));
+  }
+
+  private Var resample(Tape tape, Var x) {
+    return switch (sampling) {
+      case KEEP -> x;
+      case UP -> tape.apply(new Resample(Resample.Direction.UP, filter), x);
+      case DOWN -> tape.apply(new Resample(Resample.Direction.DOWN, filter), x);
+    };
+  }
+
+  private boolean hasSkip() {
+    return in != out || sampling != Sampling.KEEP;
+  }
+
+  private Norm norm(int index, int channels) {
+    return Norm.edm(name + ".norm" + index, channels, eps);
+  }
+
+  private Conv conv0() {
+    return Conv.same(name + ".conv0", in, out, 3, 1);
+  }
+
+  private Dense affine() {
+    return Dense.xavier(name + ".affine", embedding, out);
+  }
+
+  private Conv conv1() {
+    return Conv.same(name + ".conv1", out, out, 3, NEARLY_ZERO);
+  }
+
+  private Conv skip() {
+    return Conv.same(name + ".skip", in, out, 1, 1);
+  }
+
+  private Conv qkv() {
+    return Conv.same(name + ".qkv", out, 3 * out, 1, ATTENTION_SCALE);
+  }
+
+  private Conv proj() {
+    return Conv.same(name + ".proj", out, out, 1, NEARLY_ZERO);
+  }
+}

@@ -1,0 +1,23 @@
+package io.retort.train;
+
+import io.retort.optim.AdamSpec;
+import io.retort.optim.AverageSpec;
+import java.util.Map;
+
+/// What the loop needs beside the method.
+///
+/// @param seed of every random number
+/// @param steps length of the run
+/// @param sigmaData standard deviation of the data
+/// @param optimizers by role, for every trainable role
+/// @param average of the averaged roles
+public record TrainSpec(
+    long seed, long steps, double sigmaData, Map<String, AdamSpec> optimizers, AverageSpec average) {
+
+  public TrainSpec {
+    optimizers = Map.copyOf(optimizers);
+    if (steps < 1) {
+      throw new IllegalArgumentException("train: steps must be >= 1, got " + steps);
+    }
+  }
+}

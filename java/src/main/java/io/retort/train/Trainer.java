@@ -1,0 +1,176 @@
+package io.retort.train;
+
+import static java.util.Objects.requireNonNull;
+
+import io.retort.data.Batch;
+import io.retort.distill.Method;
+import io.retort.distill.Method.Phase;
+import io.retort.distill.Nets;
+import io.retort.distill.Noise;
+import io.retort.grad.Parameters;
+import io.retort.grad.Tape;
+import io.retort.op.Backend;
+import io.retort.optim.Adam;
+import io.retort.tensor.Scope;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+import java.util.function.LongFunction;
+import java.util.stream.Collectors;
+
+/// Runs a method: for every step its phases, for every phase loss, backward, update, average.
+///
+/// Owns the state of every role. Not thread-safe; listeners run on the caller's thread between steps.
+public final class Trainer implements AutoCloseable {
+  private static final int CALIBRATION_PHASE = 100;
+
+  private final Backend backend;
+  private final Method method;
+  private final TrainSpec spec;
+  private final SequencedMap<String, RoleState> roles;
+  private Map<String, Double> calibration = Map.of();
+  private long step;
+
+  /// A trainer at step 0 around first weights, which it owns from now on.
+  public Trainer(
+      Backend backend, Method method, TrainSpec spec, Map<String, Parameters> firstWeights) {
+    this.backend = backend;
+    this.method = method;
+    this.spec = spec;
+    roles = new LinkedHashMap<>();
+    for (Method.Role role : method.roles()) {
+      Parameters weights = firstWeights.get(role.name());
+      if (weights == null) {
+        throw new IllegalArgumentException("train: role " + role.name() + " has no weights");
+      }
+      roles.put(
+          role.name(),
+          RoleState.of(role, weights, spec.optimizers().get(role.name()), backend.memory()));
+    }
+  }
+
+  /// Role states in declaration order.
+  public SequencedMap<String, RoleState> roles() {
+    return roles;
+  }
+
+  public Method method() {
+    return method;
+  }
+
+  public TrainSpec spec() {
+    return spec;
+  }
+
+  /// Steps completed.
+  public long step() {
+    return step;
+  }
+
+  /// The numbers [Method#calibrate] found.
+  public Map<String, Double> calibration() {
+    return calibration;
+  }
+
+  /// Continues after `steps` completed ones; the caller has loaded the role states.
+  public void restore(long steps, Map<String, Double> calibrated) {
+    step = steps;
+    calibration = Map.copyOf(calibrated);
+  }
+
+  /// Runs until the last step, or until `stop` says so between two steps.
+  ///
+  /// @param batches the batch of each step
+  /// @throws DivergedException if a term or gradient is not finite
+  public void run(LongFunction<Batch> batches, BooleanSupplier stop, Consumer<TrainEvent> listener) {
+    if (step == 0 && calibration.isEmpty()) {
+      calibrate(batches.apply(0));
+    }
+    while (step < spec.steps() && !stop.getAsBoolean()) {
+      long started = System.nanoTime();
+      SequencedMap<String, Double> values = runStep(batches.apply(step));
+      step++;
+      double seconds = (System.nanoTime() - started) / 1e9;
+      listener.accept(new TrainEvent.StepDone(step, values, step * method.batch(), seconds));
+    }
+    listener.accept(new TrainEvent.Ended(step, step >= spec.steps()));
+  }
+
+  private void calibrate(Batch batch) {
+    try (Scope scope = new Scope(backend.memory())) {
+      Nets nets = nets(new Tape(backend, scope, Set.of()));
+      calibration = method.calibrate(nets, batch, new Noise(spec.seed(), 0, CALIBRATION_PHASE));
+    }
+  }
+
+  private SequencedMap<String, Double> runStep(Batch batch) {
+    SequencedMap<String, Double> values = new LinkedHashMap<>();
+    List<Phase> phases = method.phases();
+    for (int i = 0; i < phases.size(); i++) {
+      if (phases.get(i).runsAt(step)) {
+        runPhase(phases.get(i), batch, new Noise(spec.seed(), step, i), values);
+      }
+    }
+    return values;
+  }
+
+  private void runPhase(Phase phase, Batch batch, Noise noise, SequencedMap<String, Double> values) {
+    try (Scope scope = new Scope(backend.memory())) {
+      Set<Parameters> trained =
+          phase.trains().stream().map(name -> state(name).weights()).collect(Collectors.toSet());
+      trained.forEach(Parameters::zeroGradients);
+      Tape tape = new Tape(backend, scope, trained);
+      Method.Terms terms = phase.loss().compute(nets(tape), batch, noise);
+      terms
+          .parts()
+          .forEach((name, term) -> record(phase, name, term.item(), values));
+      tape.backward(terms.total());
+    }
+    // Declaration order, so that logs and updates do not depend on a set's order.
+    roles.forEach(
+        (name, role) -> {
+          if (phase.trains().contains(name)) {
+            record(phase, name + "_gradient_norm", update(role), values);
+          }
+        });
+  }
+
+  private void record(Phase phase, String what, double value, SequencedMap<String, Double> values) {
+    if (!Double.isFinite(value)) {
+      throw new DivergedException(step, phase.name(), what, value);
+    }
+    values.put(phase.name() + "/" + what, value);
+  }
+
+  private double update(RoleState role) {
+    Adam adam = requireNonNull(role.adam());
+    double lr = adam.spec().lrAt(step, spec.steps());
+    double decay = spec.average().decay(method.batch(), (step + 1) * method.batch());
+    return adam.update(backend, lr, role.average(), decay);
+  }
+
+  private Nets nets(Tape tape) {
+    Map<String, Nets.Player> players = new HashMap<>();
+    roles.forEach(
+        (name, role) -> players.put(name, new Nets.Player(role.role().net(), role.weights())));
+    return new Nets(tape, players, calibration, spec.sigmaData());
+  }
+
+  private RoleState state(String name) {
+    RoleState state = roles.get(name);
+    if (state == null) {
+      throw new IllegalArgumentException("train: phase trains unknown role " + name);
+    }
+    return state;
+  }
+
+  @Override
+  public void close() {
+    roles.values().forEach(RoleState::close);
+  }
+}
