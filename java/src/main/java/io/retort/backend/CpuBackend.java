@@ -3,6 +3,8 @@ package io.retort.backend;
 import io.retort.op.Backend;
 import io.retort.op.ElementwiseKernels;
 import io.retort.op.OptimizerKernels;
+import io.retort.op.RandomKernels;
+import io.retort.op.ReductionKernels;
 import io.retort.op.ScoreKernels;
 
 /// The processor: kernels of `libretort_cpu.so` and oneDNN on host memory.
@@ -14,6 +16,8 @@ public final class CpuBackend implements Backend {
   // one line a family, alphabetical
   private final ElementwiseKernels elementwise = new CpuElementwise();
   private final OptimizerKernels optimizers = new CpuOptimizer();
+  private final RandomKernels random = new CpuRandom();
+  private final ReductionKernels reductions = new CpuReduction();
   private final ScoreKernels scores = new CpuScore();
 
   private CpuBackend() {}
@@ -52,5 +56,15 @@ public final class CpuBackend implements Backend {
   @Override
   public ScoreKernels scores() {
     return scores;
+  }
+
+  @Override
+  public ReductionKernels reductions() {
+    return reductions;
+  }
+
+  @Override
+  public RandomKernels random() {
+    return random;
   }
 }

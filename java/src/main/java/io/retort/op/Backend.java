@@ -19,4 +19,8 @@ public interface Backend {
   OptimizerKernels optimizers();
 
   ScoreKernels scores();
+
+  ReductionKernels reductions();
+
+  RandomKernels random();
 }

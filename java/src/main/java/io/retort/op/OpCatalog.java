@@ -14,10 +14,18 @@ public final class OpCatalog {
   public static SequencedMap<Class<? extends Op>, Supplier<List<Case>>> cases() {
     SequencedMap<Class<? extends Op>, Supplier<List<Case>>> cases = new LinkedHashMap<>();
     // one line an op, alphabetical: cases.put(GroupNorm.class, GroupNorm::cases);
+    cases.put(Activation.class, Activation::cases);
+    cases.put(Add.class, Add::cases);
     cases.put(AddNoise.class, AddNoise::cases);
+    cases.put(Affine.class, Affine::cases);
+    cases.put(Broadcast.class, Broadcast::cases);
+    cases.put(Cast.class, Cast::cases);
+    cases.put(Dropout.class, Dropout::cases);
     cases.put(EdmInput.class, EdmInput::cases);
     cases.put(EdmLoss.class, EdmLoss::cases);
     cases.put(EdmOutput.class, EdmOutput::cases);
+    cases.put(Multiply.class, Multiply::cases);
+    cases.put(Reduce.class, Reduce::cases);
     cases.put(ScoreDifference.class, ScoreDifference::cases);
     cases.put(SidLoss.class, SidLoss::cases);
     return cases;

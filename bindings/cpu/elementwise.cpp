@@ -1,0 +1,239 @@
+// elementwise.cpp   out_i = f(a_i, b_i, ...)
+// shapes    n elements each; broadcast sees (k0,d0,k1,d1,k2,d2) and repeats b (k0,k1,k2) along every d
+// numerics  float32 arithmetic, one rounding to the storage type; the functions are those of math/activation.h
+// traffic   one read of each input and one write of the output: memory-bound beyond the caches, floor = bytes / bandwidth
+// limits    any n; ranges may be equal but not overlap partly
+// source    formulas in math/activation.h; derivatives are taken there beside each function
+
+#include "retort/elementwise.h"
+
+#include <algorithm>
+
+#include "cpu/dtype.h"
+#include "cpu/error.h"
+#include "cpu/registry.h"
+#include "math/activation.h"
+
+namespace {
+
+constexpr std::int64_t kChunk = 8192;  // elements a thread takes at once: 32 KB of float32, the first-level cache
+
+// Calls body(begin, end) over [0, n) in chunks, in parallel where that pays.
+template <class Body>
+void for_chunks(std::int64_t n, Body&& body) {
+  const std::int64_t chunks = (n + kChunk - 1) / kChunk;
+#pragma omp parallel for schedule(static) if (n > RT_PARALLEL_MIN)
+  for (std::int64_t c = 0; c < chunks; c++) {
+    body(c * kChunk, std::min(n, (c + 1) * kChunk));
+  }
+}
+
+// out_i = function(x_i)
+template <class In, class Out, class Function>
+void map(const In* x, Out* out, std::int64_t n, Function function) {
+  for_chunks(n, [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; i++) {
+      rt::store(out + i, function(rt::load(x + i)));
+    }
+  });
+}
+
+// out_i = function(x_i, y_i)
+template <class X, class Y, class Out, class Function>
+void map(const X* x, const Y* y, Out* out, std::int64_t n, Function function) {
+  for_chunks(n, [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; i++) {
+      rt::store(out + i, function(rt::load(x + i), rt::load(y + i)));
+    }
+  });
+}
+
+// Calls body(functor) with the functor of an RT_<FUNCTION> code.
+template <class Body>
+void with_activation(std::int32_t function, double slope, Body&& body) {
+  switch (function) {
+    case RT_RELU: return body(rt_relu_f{});
+    case RT_LEAKY_RELU: return body(rt_leaky_relu_f{static_cast<float>(slope)});
+    case RT_SILU: return body(rt_silu_f{});
+    case RT_GELU_TANH: return body(rt_gelu_tanh_f{});
+    case RT_GELU: return body(rt_gelu_f{});
+    case RT_SIGMOID: return body(rt_sigmoid_f{});
+    case RT_TANH: return body(rt_tanh_f{});
+    case RT_SOFTPLUS: return body(rt_softplus_f{});
+    case RT_EXP: return body(rt_exp_f{});
+    case RT_LOG: return body(rt_log_f{});
+    case RT_SQUARE: return body(rt_square_f{});
+    case RT_SQRT: return body(rt_sqrt_f{});
+    case RT_ABS: return body(rt_abs_f{});
+    default: rt::fail("activation: function must be 0 to 12, got %d", function);
+  }
+}
+
+// Which row of b belongs to row (k0, d0, k1, d1) of the large array.
+struct Rows {
+  std::int64_t d0, k1, d1;
+  std::int64_t small(std::int64_t row) const {
+    const std::int64_t k = row / d1;
+    return k / (d0 * k1) * k1 + k % k1;
+  }
+};
+
+// Calls body(row, begin, end) for pieces of `rows` rows of `width` elements, in parallel where that pays.
+template <class Body>
+void for_rows(std::int64_t rows, std::int64_t width, Body&& body) {
+  const std::int64_t parts = std::max<std::int64_t>(1, (width + kChunk - 1) / kChunk);
+#pragma omp parallel for schedule(static) if (rows * width > RT_PARALLEL_MIN)
+  for (std::int64_t task = 0; task < rows * parts; task++) {
+    const std::int64_t begin = task % parts * kChunk;
+    body(task / parts, begin, std::min(width, begin + kChunk));
+  }
+}
+
+// d2 = 1: every row of the large array meets a row of b.
+template <class A, class B, class Function>
+void broadcast_rows(const A* a, const B* b, A* out, std::int64_t rows, std::int64_t width, Rows shape,
+                    Function function) {
+  for_rows(rows, width, [=](std::int64_t row, std::int64_t begin, std::int64_t end) {
+    const A* a_row = a + row * width;
+    const B* b_row = b + shape.small(row) * width;
+    A* out_row = out + row * width;
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; i++) {
+      rt::store(out_row + i, function(rt::load(a_row + i), rt::load(b_row + i)));
+    }
+  });
+}
+
+// d2 > 1: every run of d2 elements meets one element of b.
+template <class A, class B, class Function>
+void broadcast_scalars(const A* a, const B* b, A* out, std::int64_t rows, std::int64_t k2, std::int64_t d2, Rows shape,
+                       Function function) {
+  for_rows(rows * k2, d2, [=](std::int64_t run, std::int64_t begin, std::int64_t end) {
+    const float value = rt::load(b + shape.small(run / k2) * k2 + run % k2);
+    const A* a_run = a + run * d2;
+    A* out_run = out + run * d2;
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; i++) {
+      rt::store(out_run + i, function(rt::load(a_run + i), value));
+    }
+  });
+}
+
+template <class Body>
+void with_broadcast(std::int32_t kind, Body&& body) {
+  switch (kind) {
+    case RT_BROADCAST_ADD: return body([](float a, float b) { return a + b; });
+    case RT_BROADCAST_MULTIPLY: return body([](float a, float b) { return a * b; });
+    default: rt::fail("broadcast: kind must be 0 or 1, got %d", kind);
+  }
+}
+
+}  // namespace
+
+rt_status rt_axpby(double alpha, const void* x, double beta, const void* y, void* out, int64_t n, int32_t dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      map(static_cast<const T*>(x), static_cast<const T*>(y), static_cast<T*>(out), n,
+          [a = static_cast<float>(alpha), b = static_cast<float>(beta)](float u, float v) { return a * u + b * v; });
+    });
+  });
+}
+RT_EXPORT(rt_axpby);
+
+rt_status rt_accumulate(const void* x, float* into, int64_t n, int32_t dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      map(static_cast<const T*>(x), into, into, n, [](float u, float v) { return u + v; });
+    });
+  });
+}
+RT_EXPORT(rt_accumulate);
+
+rt_status rt_affine(const void* x, double scale, double shift, void* out, int64_t n, int32_t dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      map(static_cast<const T*>(x), static_cast<T*>(out), n,
+          [a = static_cast<float>(scale), b = static_cast<float>(shift)](float u) { return a * u + b; });
+    });
+  });
+}
+RT_EXPORT(rt_affine);
+
+rt_status rt_multiply(const void* a, const void* b, void* out, int64_t n, int32_t dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      map(static_cast<const T*>(a), static_cast<const T*>(b), static_cast<T*>(out), n,
+          [](float u, float v) { return u * v; });
+    });
+  });
+}
+RT_EXPORT(rt_multiply);
+
+rt_status rt_activation_forward(const void* x, void* y, int32_t function, double slope, int64_t n, int32_t dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      with_activation(function, slope, [&](auto f) {
+        map(static_cast<const T*>(x), static_cast<T*>(y), n, [f](float u) { return f.value(u); });
+      });
+    });
+  });
+}
+RT_EXPORT(rt_activation_forward);
+
+rt_status rt_activation_backward(const void* x, const void* gy, void* gx, int32_t function, double slope, int64_t n,
+                                 int32_t dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      with_activation(function, slope, [&](auto f) {
+        map(static_cast<const T*>(x), static_cast<const T*>(gy), static_cast<T*>(gx), n,
+            [f](float u, float g) { return g * f.slope(u); });
+      });
+    });
+  });
+}
+RT_EXPORT(rt_activation_backward);
+
+rt_status rt_cast(const void* x, void* out, int64_t n, int32_t dtype, int32_t out_dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto from) {
+      rt::dispatch(out_dtype, [&](auto to) {
+        using In = typename decltype(from)::type;
+        using Out = typename decltype(to)::type;
+        map(static_cast<const In*>(x), static_cast<Out*>(out), n, [](float u) { return u; });
+      });
+    });
+  });
+}
+RT_EXPORT(rt_cast);
+
+rt_status rt_broadcast(const void* a, const void* b, void* out, int32_t kind, int64_t k0, int64_t d0, int64_t k1,
+                       int64_t d1, int64_t k2, int64_t d2, int32_t dtype, int32_t b_dtype) {
+  return rt::guarded([&] {
+    rt::dispatch(dtype, [&](auto large) {
+      rt::dispatch(b_dtype, [&](auto small) {
+        using A = typename decltype(large)::type;
+        using B = typename decltype(small)::type;
+        with_broadcast(kind, [&](auto function) {
+          const std::int64_t rows = k0 * d0 * k1 * d1;
+          const Rows shape{d0, k1, d1};
+          const auto* x = static_cast<const A*>(a);
+          const auto* y = static_cast<const B*>(b);
+          if (d2 == 1) {
+            broadcast_rows(x, y, static_cast<A*>(out), rows, k2, shape, function);
+          } else {
+            broadcast_scalars(x, y, static_cast<A*>(out), rows, k2, d2, shape, function);
+          }
+        });
+      });
+    });
+  });
+}
+RT_EXPORT(rt_broadcast);
