@@ -1,7 +1,12 @@
 /// The engine: tensors, autograd, networks, distillation and the command line.
 ///
 /// Packages are listed in the order in which they may import one another.
+///
+/// EJML has no module descriptor of its own; it serves `io.retort.metrics` alone.
+@SuppressWarnings("requires-automatic")
 module io.retort {
+  requires ejml.core;
+  requires ejml.ddense;
   requires info.picocli;
   requires java.desktop;
   requires jdk.jfr;
@@ -14,4 +19,5 @@ module io.retort {
   exports io.retort.grad;
   exports io.retort.data;
   exports io.retort.checkpoint;
+  exports io.retort.metrics;
 }
