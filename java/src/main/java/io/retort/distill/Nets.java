@@ -52,6 +52,11 @@ public final class Nets {
     return value;
   }
 
+  /// The weights of a role, for losses that apply its network themselves.
+  public Parameters parameters(String role) {
+    return player(role).parameters();
+  }
+
   /// Shape of `count` images of a role's network.
   public Shape images(String role, int count) {
     return denoiser(role).images(count);

@@ -1,0 +1,76 @@
+package io.retort.checkpoint;
+
+import io.retort.data.Json;
+import io.retort.diffusion.Denoiser;
+import io.retort.grad.Parameters;
+import io.retort.tensor.Memory;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.SequencedMap;
+
+/// A model on disk: `model.safetensors` with `config.json` beside it, in a folder of its own or of
+/// a run.
+///
+/// Owns the loaded weights.
+public record ModelFile(
+    Path file, Denoiser denoiser, Parameters parameters, SequencedMap<String, String> metadata)
+    implements AutoCloseable {
+
+  public static final String WEIGHTS = "model.safetensors";
+  public static final String CONFIG = "config.json";
+
+  /// Metadata key: network evaluations the model is meant to be sampled with.
+  public static final String EVALUATIONS = "retort.evaluations";
+
+  /// Loads a model.
+  ///
+  /// @param model a folder holding `model.safetensors`, or a `.safetensors` file with `config.json`
+  ///   beside it
+  /// @throws CheckpointException with the reason in one sentence
+  public static ModelFile load(Path model, Memory memory) {
+    Path file = Files.isDirectory(model) ? model.resolve(WEIGHTS) : model;
+    if (!Files.exists(file)) {
+      throw new CheckpointException(
+          model,
+          "",
+          Files.isDirectory(model)
+              ? "holds no " + WEIGHTS + " (has the run saved yet?)"
+              : "does not exist");
+    }
+    Denoiser denoiser = ModelConfig.read(file.resolveSibling(CONFIG));
+    try (SafetensorsReader reader = SafetensorsReader.open(file)) {
+      Parameters parameters = denoiser.network().plan().allocate(memory);
+      try {
+        Weights.load(reader, "", parameters);
+      } catch (RuntimeException failure) {
+        parameters.close();
+        throw failure;
+      }
+      return new ModelFile(file, denoiser, parameters, reader.metadata());
+    }
+  }
+
+  /// Saves weights and configuration into `folder`; each file appears whole or not at all.
+  public static void save(
+      Path folder, Denoiser denoiser, Parameters parameters, Map<String, String> metadata) {
+    Path config = folder.resolve(CONFIG);
+    try {
+      String json = Json.writeIndented(ModelConfig.of(denoiser)) + "\n";
+      AtomicFile.write(config, json.getBytes(StandardCharsets.UTF_8));
+    } catch (IOException failure) {
+      throw new CheckpointException(config, "", failure);
+    }
+    SafetensorsWriter writer = new SafetensorsWriter();
+    metadata.forEach(writer::metadata);
+    Weights.declare(writer, "", parameters);
+    writer.write(folder.resolve(WEIGHTS));
+  }
+
+  @Override
+  public void close() {
+    parameters.close();
+  }
+}

@@ -1,0 +1,62 @@
+package io.retort.checkpoint;
+
+import io.retort.grad.Parameter;
+import io.retort.grad.Parameters;
+import io.retort.tensor.Tensor;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.Set;
+
+/// Moves [Parameters] into and out of safetensors files, tensor by tensor, by name.
+public final class Weights {
+  /// Constant buffers of EDM's resampling layers: in its checkpoints, not ours.
+  private static final String BUFFER = "resample_filter";
+
+  private Weights() {}
+
+  /// Declares every parameter as `prefix + name`.
+  public static void declare(SafetensorsWriter writer, String prefix, Parameters parameters) {
+    for (Parameter parameter : parameters.all()) {
+      writer.floats(
+          prefix + parameter.name(), parameter.shape().dims(), () -> parameter.value().floats());
+    }
+  }
+
+  /// Loads every parameter from `prefix + name`; other tensors of that prefix are refused.
+  ///
+  /// @throws CheckpointException if a tensor is missing, unknown, of another shape, or not finite
+  public static void load(SafetensorsReader reader, String prefix, Parameters parameters) {
+    Set<String> wanted = new HashSet<>();
+    for (Parameter parameter : parameters.all()) {
+      String name = prefix + parameter.name();
+      wanted.add(name);
+      copy(reader, name, parameter.value());
+    }
+    for (TensorEntry entry : reader.entries()) {
+      String name = entry.name();
+      if (name.startsWith(prefix) && !wanted.contains(name) && !name.endsWith(BUFFER)) {
+        throw new CheckpointException(reader.file(), name, "does not belong to this network");
+      }
+    }
+  }
+
+  /// Copies one tensor of the file into memory.
+  ///
+  /// @throws CheckpointException if it is missing, of another shape, or not finite
+  public static void copy(SafetensorsReader reader, String name, Tensor target) {
+    TensorEntry entry = reader.entry(name);
+    if (!Arrays.equals(entry.shape(), target.shape().dims())) {
+      throw new CheckpointException(
+          reader.file(),
+          name,
+          "must be " + target.shape() + ", got " + Arrays.toString(entry.shape()));
+    }
+    float[] values = reader.floats(name);
+    for (float value : values) {
+      if (!Float.isFinite(value)) {
+        throw new CheckpointException(reader.file(), name, "holds a value that is not finite");
+      }
+    }
+    target.set(values);
+  }
+}
