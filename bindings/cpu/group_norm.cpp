@@ -1,0 +1,376 @@
+// group_norm.cpp   y = (x - mean_g) * rstd_g * gamma_c + beta_c, optionally SiLU of it
+// shapes    x,y,dx,dy (N,P,C) f32 or bf16   gamma,beta (C)   mean,rstd (N,G) f32
+// how       one task per (sample, panel): a panel is a run of whole groups of about 64 channels, so that its map stays in L2
+//           between the passes. Inside, vectors run over channels: sums are kept per channel and folded into groups at the end,
+//           so a group of 1, 2 or 4 channels costs no more than one of 64.
+// numerics  f32; mean and centred squares per block of 64 positions, blocks merged by Chan's rule: E[x^2] - E[x]^2 never
+//           appears, so a mean of 1000 costs no digits. The order of sums depends on the shape only, not on the threads.
+// traffic   forward reads x and writes y; backward reads x, dy and writes dx (second passes hit L2): memory-bound, 2 and 3
+//           tensors; SiLU adds one exponential and one division per element and pass
+// measured  see below
+// limits    C % G == 0, every size >= 1, any tail
+// source    Wu & He 2018, eq. 7; Chan, Golub & LeVeque 1983, eq. 2.1; backward in retort/group_norm.h
+#include "retort/group_norm.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <type_traits>
+#include <vector>
+
+#include "cpu/dtype.h"
+#include "cpu/error.h"
+#include "cpu/registry.h"
+#include "math/exp.h"
+
+namespace {
+
+using std::int64_t;
+
+constexpr int64_t PANEL = 64;  // channels: 32 x 32 positions of f32 are 256 KB, two such maps fit an L2 of 1 MB
+constexpr int64_t BLOCK = 64;  // positions: 64 x 64 f32 are 16 KB, re-read from L1
+constexpr int SUM_WIDTH = 64;    // channels at once where two sums a channel are kept: 8 vectors of 16
+constexpr int MAP_WIDTH = 32;    // channels at once where an exponential needs registers too
+
+struct Geometry {
+  int64_t n, positions, channels, groups, per_group, panel, panels;
+
+  Geometry(int64_t n, int64_t positions, int64_t channels, int64_t groups)
+      : n(n),
+        positions(positions),
+        channels(channels),
+        groups(groups),
+        per_group(channels / groups),
+        panel(std::min(channels, std::max<int64_t>(1, PANEL / per_group) * per_group)),
+        panels((channels + panel - 1) / panel) {}
+
+  bool parallel() const { return n * positions * channels > RT_PARALLEL_MIN; }
+};
+
+// Calls `body(width constant, first, width)` for pieces of WIDEST, ..., 32, 16 and 8 channels, whose sums stay in
+// registers, and for the rest (width constant 0).
+template <int WIDEST, class Body>
+void for_columns(int64_t channels, Body&& body) {
+  int64_t first = 0;
+  const auto pieces = [&](auto constant) {
+    for (; channels - first >= constant; first += constant) {
+      body(constant, first, constant.value);
+    }
+  };
+  if constexpr (WIDEST >= 64) {
+    pieces(std::integral_constant<int, 64>{});
+  }
+  pieces(std::integral_constant<int, 32>{});
+  pieces(std::integral_constant<int, 16>{});
+  pieces(std::integral_constant<int, 8>{});
+  if (first < channels) {
+    body(std::integral_constant<int, 0>{}, first, static_cast<int>(channels - first));
+  }
+}
+
+template <int W>
+constexpr int lanes = W > 0 ? W : 8;
+
+// Per channel: mean and sum of centred squares over all positions.
+template <int W, class T>
+void channel_moments(const T* x, int64_t positions, int64_t stride, int width, float* mean, float* squares) {
+  const int w = W > 0 ? W : width;
+  float total_mean[lanes<W>] = {};
+  float total_squares[lanes<W>] = {};
+  for (int64_t first = 0; first < positions; first += BLOCK) {
+    const int64_t rows = std::min(BLOCK, positions - first);
+    const T* block = x + first * stride;
+    float sum[lanes<W>] = {};
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int j = 0; j < w; ++j) {
+        sum[j] += rt::load(block + r * stride + j);
+      }
+    }
+    const float inverse = 1.0f / static_cast<float>(rows);
+    for (int j = 0; j < w; ++j) {
+      sum[j] *= inverse;
+    }
+    float centred[lanes<W>] = {};
+    float rest[lanes<W>] = {};
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int j = 0; j < w; ++j) {
+        const float d = rt::load(block + r * stride + j) - sum[j];
+        rest[j] += d;
+        centred[j] += d * d;
+      }
+    }
+    // The rounded mean leaves a small rest, which corrects both.
+    for (int j = 0; j < w; ++j) {
+      const float correction = rest[j] * inverse;
+      sum[j] += correction;
+      centred[j] -= rest[j] * correction;
+    }
+    const double count = static_cast<double>(first + rows);
+    const float share = static_cast<float>(static_cast<double>(rows) / count);
+    const float weight = static_cast<float>(static_cast<double>(first) * static_cast<double>(rows) / count);
+    for (int j = 0; j < w; ++j) {
+      const float delta = sum[j] - total_mean[j];
+      total_mean[j] += delta * share;
+      total_squares[j] += centred[j] + delta * delta * weight;
+    }
+  }
+  for (int j = 0; j < w; ++j) {
+    mean[j] = total_mean[j];
+    squares[j] = total_squares[j];
+  }
+}
+
+// y = silu?((x - mean) * scale + shift)
+template <int W, bool SILU, class T>
+void normalise(const T* x, T* y, int64_t positions, int64_t stride, int width, const float* mean, const float* scale,
+               const float* shift) {
+  const int w = W > 0 ? W : width;
+  for (int64_t r = 0; r < positions; ++r) {
+#pragma GCC ivdep
+    for (int j = 0; j < w; ++j) {
+      const float u = (rt::load(x + r * stride + j) - mean[j]) * scale[j] + shift[j];
+      rt::store(y + r * stride + j, SILU ? rt_silu(u) : u);
+    }
+  }
+}
+
+// Per channel: sums of du and du * xh over all positions; with KEEP, du itself goes to `kept`.
+template <int W, bool SILU, bool KEEP, class T>
+void channel_gradients(const T* x, const T* dy, T* kept, int64_t positions, int64_t stride, int width, const float* mean,
+                       const float* rstd, const float* gamma, const float* beta, double* sum_du, double* sum_duxh) {
+  const int w = W > 0 ? W : width;
+  double total_du[lanes<W>] = {};
+  double total_duxh[lanes<W>] = {};
+  for (int64_t first = 0; first < positions; first += BLOCK) {
+    const int64_t end = std::min(positions, first + BLOCK);
+    float du_block[lanes<W>] = {};
+    float duxh_block[lanes<W>] = {};
+    for (int64_t r = first; r < end; ++r) {
+#pragma GCC ivdep
+      for (int j = 0; j < w; ++j) {
+        const float xh = (rt::load(x + r * stride + j) - mean[j]) * rstd[j];
+        float du = rt::load(dy + r * stride + j);
+        if constexpr (SILU) {
+          du *= rt_silu_gradient(xh * gamma[j] + beta[j]);
+        }
+        du_block[j] += du;
+        duxh_block[j] += du * xh;
+        if constexpr (KEEP) {
+          rt::store(kept + r * stride + j, du);
+        }
+      }
+    }
+    for (int j = 0; j < w; ++j) {
+      total_du[j] += static_cast<double>(du_block[j]);
+      total_duxh[j] += static_cast<double>(duxh_block[j]);
+    }
+  }
+  for (int j = 0; j < w; ++j) {
+    sum_du[j] = total_du[j];
+    sum_duxh[j] = total_duxh[j];
+  }
+}
+
+// dx = rstd * (gamma du - m1 - xh m2); `dy` may be dx when it already holds du (SILU false).
+template <int W, bool SILU, class T>
+void input_gradient(const T* x, const T* dy, T* dx, int64_t positions, int64_t stride, int width, const float* mean,
+                    const float* rstd, const float* gamma, const float* beta, const float* m1, const float* m2) {
+  const int w = W > 0 ? W : width;
+  for (int64_t r = 0; r < positions; ++r) {
+#pragma GCC ivdep
+    for (int j = 0; j < w; ++j) {
+      const float xh = (rt::load(x + r * stride + j) - mean[j]) * rstd[j];
+      float du = rt::load(dy + r * stride + j);
+      if constexpr (SILU) {
+        du *= rt_silu_gradient(xh * gamma[j] + beta[j]);
+      }
+      rt::store(dx + r * stride + j, rstd[j] * (gamma[j] * du - m1[j] - xh * m2[j]));
+    }
+  }
+}
+
+// Mean and variance of each group from those of its channels, each over the same number of positions.
+void fold_moments(int64_t per_group, int64_t channels, int64_t positions, float* mean, float* squares) {
+  for (int64_t first = 0; first < channels; first += per_group) {
+    double sum = 0;
+    for (int64_t c = first; c < first + per_group; ++c) {
+      sum += static_cast<double>(mean[c]);
+    }
+    const double group_mean = sum / static_cast<double>(per_group);
+    double variance = 0;
+    for (int64_t c = first; c < first + per_group; ++c) {
+      const double d = static_cast<double>(mean[c]) - group_mean;
+      variance += static_cast<double>(squares[c]) / static_cast<double>(positions) + d * d;
+    }
+    variance /= static_cast<double>(per_group);
+    for (int64_t c = first; c < first + per_group; ++c) {
+      mean[c] = static_cast<float>(group_mean);
+      squares[c] = static_cast<float>(variance);
+    }
+  }
+}
+
+// One block of floats per thread of the next parallel region, allocated before it: nothing may throw inside.
+class Scratch {
+ public:
+  Scratch(int64_t panel, int arrays)
+      : panel_(static_cast<std::size_t>(panel)),
+        stride_(panel_ * static_cast<std::size_t>(arrays)),
+        floats_(stride_ * static_cast<std::size_t>(omp_get_max_threads())) {}
+
+  float* array(int index) {
+    return floats_.data() + static_cast<std::size_t>(omp_get_thread_num()) * stride_ +
+           static_cast<std::size_t>(index) * panel_;
+  }
+
+ private:
+  std::size_t panel_;
+  std::size_t stride_;
+  std::vector<float> floats_;
+};
+
+template <bool SILU, class T>
+void forward(const Geometry& g, const T* x, const float* gamma, const float* beta, T* y, float* mean, float* rstd,
+             double eps) {
+  Scratch scratch(g.panel, 2);
+#pragma omp parallel for collapse(2) schedule(static) if (g.parallel())
+  for (int64_t sample = 0; sample < g.n; ++sample) {
+    for (int64_t p = 0; p < g.panels; ++p) {
+      const int64_t c0 = p * g.panel;
+      const int64_t width = std::min(g.panel, g.channels - c0);
+      const int64_t at = sample * g.positions * g.channels + c0;
+      float* const panel_mean = scratch.array(0);
+      float* const panel_scale = scratch.array(1);
+      for_columns<SUM_WIDTH>(width, [&](auto constant, int64_t c, int w) {
+        channel_moments<constant.value>(x + at + c, g.positions, g.channels, w, panel_mean + c, panel_scale + c);
+      });
+      fold_moments(g.per_group, width, g.positions, panel_mean, panel_scale);
+      for (int64_t c = 0; c < width; ++c) {
+        const float r = static_cast<float>(1.0 / std::sqrt(static_cast<double>(panel_scale[c]) + eps));
+        const int64_t group = sample * g.groups + (c0 + c) / g.per_group;
+        mean[group] = panel_mean[c];
+        rstd[group] = r;
+        panel_scale[c] = r * gamma[c0 + c];
+      }
+      for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
+        normalise<constant.value, SILU>(x + at + c, y + at + c, g.positions, g.channels, w, panel_mean + c,
+                                        panel_scale + c, beta + c0 + c);
+      });
+    }
+  }
+}
+
+// KEEP: the first pass leaves du in dx, which saves the second one an exponential (f32 only: bf16 would round it).
+template <bool SILU, bool KEEP, class T>
+void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, const float* beta, const float* mean,
+              const float* rstd, T* dx, float* dgamma, float* dbeta) {
+  Scratch scratch(g.panel, 4);
+  std::vector<double> sums(static_cast<std::size_t>(2 * g.n * g.channels));
+  double* const sums_du = sums.data();
+  double* const sums_duxh = sums.data() + g.n * g.channels;
+#pragma omp parallel for collapse(2) schedule(static) if (g.parallel())
+  for (int64_t sample = 0; sample < g.n; ++sample) {
+    for (int64_t p = 0; p < g.panels; ++p) {
+      const int64_t c0 = p * g.panel;
+      const int64_t width = std::min(g.panel, g.channels - c0);
+      const int64_t at = sample * g.positions * g.channels + c0;
+      double* const du = sums_du + sample * g.channels + c0;
+      double* const duxh = sums_duxh + sample * g.channels + c0;
+      float* const panel_mean = scratch.array(0);
+      float* const panel_rstd = scratch.array(1);
+      float* const m1 = scratch.array(2);
+      float* const m2 = scratch.array(3);
+      for (int64_t c = 0; c < width; ++c) {
+        const int64_t group = sample * g.groups + (c0 + c) / g.per_group;
+        panel_mean[c] = mean[group];
+        panel_rstd[c] = rstd[group];
+      }
+      for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
+        channel_gradients<constant.value, SILU, KEEP>(x + at + c, dy + at + c, KEEP ? dx + at + c : nullptr, g.positions,
+                                                      g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c,
+                                                      beta + c0 + c, du + c, duxh + c);
+      });
+      if (dx == nullptr) {
+        continue;
+      }
+      const double elements = static_cast<double>(g.positions * g.per_group);
+      for (int64_t first = 0; first < width; first += g.per_group) {
+        double a = 0;
+        double b = 0;
+        for (int64_t c = first; c < first + g.per_group; ++c) {
+          a += static_cast<double>(gamma[c0 + c]) * du[c];
+          b += static_cast<double>(gamma[c0 + c]) * duxh[c];
+        }
+        std::fill_n(m1 + first, g.per_group, static_cast<float>(a / elements));
+        std::fill_n(m2 + first, g.per_group, static_cast<float>(b / elements));
+      }
+      for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
+        input_gradient<constant.value, SILU && !KEEP>(x + at + c, (KEEP ? dx : dy) + at + c, dx + at + c, g.positions,
+                                                      g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c,
+                                                      beta + c0 + c, m1 + c, m2 + c);
+      });
+    }
+  }
+  for (int64_t c = 0; c < g.channels; ++c) {
+    double du = 0;
+    double duxh = 0;
+    for (int64_t sample = 0; sample < g.n; ++sample) {
+      du += sums_du[sample * g.channels + c];
+      duxh += sums_duxh[sample * g.channels + c];
+    }
+    if (dgamma != nullptr) {
+      dgamma[c] = static_cast<float>(duxh);
+    }
+    if (dbeta != nullptr) {
+      dbeta[c] = static_cast<float>(du);
+    }
+  }
+}
+
+// Calls `body` with a flag as a type.
+template <class Body>
+void with_flag(bool flag, Body&& body) {
+  if (flag) {
+    body(std::true_type{});
+  } else {
+    body(std::false_type{});
+  }
+}
+
+}  // namespace
+
+rt_status rt_group_norm_forward(const void* x, const float* gamma, const float* beta, void* y, float* mean, float* rstd,
+                                int64_t n, int64_t positions, int64_t channels, int64_t groups, double eps, int32_t silu,
+                                int32_t dtype) {
+  return rt::guarded([&] {
+    const Geometry geometry(n, positions, channels, groups);
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      with_flag(silu != 0, [&](auto fused) {
+        forward<fused.value>(geometry, static_cast<const T*>(x), gamma, beta, static_cast<T*>(y), mean, rstd, eps);
+      });
+    });
+  });
+}
+RT_EXPORT(rt_group_norm_forward);
+
+rt_status rt_group_norm_backward(const void* x, const void* dy, const float* gamma, const float* beta, const float* mean,
+                                 const float* rstd, void* dx, float* dgamma, float* dbeta, int64_t n, int64_t positions,
+                                 int64_t channels, int64_t groups, int32_t silu, int32_t dtype) {
+  return rt::guarded([&] {
+    const Geometry geometry(n, positions, channels, groups);
+    rt::dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      with_flag(silu != 0, [&](auto fused) {
+        with_flag(std::is_same_v<T, float> && dx != nullptr, [&](auto keep) {
+          backward<fused.value, fused.value && keep.value && std::is_same_v<T, float>>(
+              geometry, static_cast<const T*>(x), static_cast<const T*>(dy), gamma, beta, mean, rstd, static_cast<T*>(dx),
+              dgamma, dbeta);
+        });
+      });
+    });
+  });
+}
+RT_EXPORT(rt_group_norm_backward);
