@@ -47,6 +47,9 @@ public final class SafetensorsWriter {
   private final List<Declared> tensors = new ArrayList<>();
   private final Set<String> names = new HashSet<>();
 
+  /// A writer with nothing declared.
+  public SafetensorsWriter() {}
+
   /// Adds a string to the file's `__metadata__`; a key given twice keeps the last value.
   public SafetensorsWriter metadata(String key, String value) {
     utf8(key);
