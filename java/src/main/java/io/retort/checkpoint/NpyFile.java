@@ -64,9 +64,7 @@ public final class NpyFile {
     long headerBytes = version == 1 ? length.getShort() & 0xffff : length.getInt() & 0xffff_ffffL;
     if (headerBytes > LONGEST_HEADER) {
       throw new CheckpointException(
-          file,
-          "",
-          "a header of %,d bytes is more than %,d".formatted(headerBytes, LONGEST_HEADER));
+          file, "", "a header of %d bytes is more than %d".formatted(headerBytes, LONGEST_HEADER));
     }
     byte[] text = next(file, channel, (int) headerBytes);
     NpyHeader header = NpyHeader.parse(file, new String(text, StandardCharsets.ISO_8859_1));
@@ -75,7 +73,7 @@ public final class NpyFile {
       throw new CheckpointException(
           file,
           "",
-          "%s of shape %s needs %,d bytes of data, the file has %,d"
+          "%s of shape %s needs %d bytes of data, the file has %d"
               .formatted(
                   header.typeName(),
                   Arrays.toString(header.shape()),
@@ -83,7 +81,7 @@ public final class NpyFile {
                   dataBytes));
     }
     if (dataBytes > LONGEST_DATA) {
-      throw new CheckpointException(file, "", "%,d bytes are too many".formatted(dataBytes));
+      throw new CheckpointException(file, "", "%d bytes are too many".formatted(dataBytes));
     }
     ByteBuffer data =
         ByteBuffer.wrap(next(file, channel, (int) dataBytes))
@@ -228,7 +226,7 @@ public final class NpyFile {
     int prefix = MAGIC.length + 4;
     int total = (prefix + dict.length() + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (total + dataBytes > LONGEST_DATA) {
-      throw new CheckpointException(file, "", "%,d bytes are too many".formatted(dataBytes));
+      throw new CheckpointException(file, "", "%d bytes are too many".formatted(dataBytes));
     }
     ByteBuffer bytes = ByteBuffer.allocate(total + (int) dataBytes).order(ByteOrder.LITTLE_ENDIAN);
     bytes.put(MAGIC).put((byte) 1).put((byte) 0).putShort((short) (total - prefix));

@@ -109,7 +109,7 @@ record SafetensorsHeader(SequencedMap<String, String> metadata, List<TensorEntry
 
     private void readEntry(String name) {
       if (entries.size() == MAX_TENSORS) {
-        throw new CheckpointException(file, "", "more than %,d tensors".formatted(MAX_TENSORS));
+        throw new CheckpointException(file, "", "more than %d tensors".formatted(MAX_TENSORS));
       }
       StorageType type = null;
       long[] shape = null;

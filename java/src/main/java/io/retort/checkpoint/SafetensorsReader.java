@@ -78,7 +78,7 @@ public final class SafetensorsReader implements AutoCloseable {
       throw new CheckpointException(
           file,
           "",
-          "a header of %s bytes is more than %,d"
+          "a header of %s bytes is more than %d"
               .formatted(Long.toUnsignedString(headerBytes), SafetensorsHeader.MAX_BYTES));
     }
     long dataStart = PREFIX_BYTES + headerBytes;
@@ -86,7 +86,7 @@ public final class SafetensorsReader implements AutoCloseable {
       throw new CheckpointException(
           file,
           "",
-          "the header should have %,d bytes, the file ends after %,d"
+          "the header should have %d bytes, the file ends after %d"
               .formatted(headerBytes, fileBytes - PREFIX_BYTES));
     }
     var json = new byte[(int) headerBytes];
@@ -279,7 +279,7 @@ public final class SafetensorsReader implements AutoCloseable {
   private int arrayLength(TensorEntry entry, long length) {
     if (length > LONGEST_ARRAY) {
       throw new CheckpointException(
-          file, entry.name(), "%,d values do not fit one array".formatted(length));
+          file, entry.name(), "%d values do not fit one array".formatted(length));
     }
     return (int) length;
   }

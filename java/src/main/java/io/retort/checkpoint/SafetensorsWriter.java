@@ -120,7 +120,7 @@ public final class SafetensorsWriter {
       throw new CheckpointException(
           file,
           "",
-          "the header needs %,d bytes, more than any reader takes".formatted(header.length));
+          "the header needs %d bytes, more than any reader takes".formatted(header.length));
     }
     try {
       AtomicFile.write(file, out -> writeAll(file, out, header, ordered));

@@ -1,8 +1,8 @@
-/// Checkpoints on disk: the safetensors and NumPy formats, and files that appear as a whole or not
-/// at all.
+/// Checkpoints on disk: models, the state of a run, the safetensors and NumPy formats they are made
+/// of, and files that appear as a whole or not at all.
 ///
-/// Read first [io.retort.checkpoint.SafetensorsReader], [io.retort.checkpoint.SafetensorsWriter]
-/// and [io.retort.checkpoint.AtomicFile].
+/// Read first [io.retort.checkpoint.ModelFile], [io.retort.checkpoint.TrainingCheckpoint] and
+/// [io.retort.checkpoint.SafetensorsReader].
 ///
 /// Invariants: no byte of a file is trusted before it is checked against the file's length; the
 /// only failure a file can cause is a [io.retort.checkpoint.CheckpointException] of one sentence; a

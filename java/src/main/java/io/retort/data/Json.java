@@ -39,7 +39,7 @@ public final class Json {
   public static @Nullable Object parse(byte[] utf8) {
     if (utf8.length > MAX_BYTES) {
       throw new JsonException(
-          "the document has %,d bytes, more than %,d".formatted(utf8.length, MAX_BYTES));
+          "the document has %d bytes, more than %d".formatted(utf8.length, MAX_BYTES));
     }
     var reader = new JsonReader(utf8, MAX_DEPTH, MAX_NAMES);
     Object value = new TreeBuilder(reader).value();
@@ -199,7 +199,7 @@ public final class Json {
 
     @Nullable Object value() {
       if (++values > MAX_VALUES) {
-        throw new JsonException("more than %,d values".formatted(MAX_VALUES));
+        throw new JsonException("more than %d values".formatted(MAX_VALUES));
       }
       return switch (reader.peek()) {
         case OBJECT -> object();

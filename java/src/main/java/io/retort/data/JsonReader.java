@@ -112,7 +112,7 @@ public final class JsonReader {
       throw failure("the name \"" + abbreviated(name) + "\" appears twice in one object");
     }
     if (++names > maxNames) {
-      throw failure("more than %,d names".formatted(maxNames));
+      throw failure("more than %d names".formatted(maxNames));
     }
     if (byteAfterSpace() != ':') {
       throw failure("':' must follow a name");
@@ -352,7 +352,7 @@ public final class JsonReader {
       digits();
     }
     if (position - start > LONGEST_NUMBER) {
-      throw failure("a number of more than %,d characters".formatted(LONGEST_NUMBER));
+      throw failure("a number of more than %d characters".formatted(LONGEST_NUMBER));
     }
     return new String(utf8, start, position - start, StandardCharsets.US_ASCII);
   }

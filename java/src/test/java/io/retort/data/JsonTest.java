@@ -119,7 +119,7 @@ final class JsonTest {
         .hasMessageContaining("values");
     assertThatThrownBy(() -> Json.parse(new byte[(16 << 20) + 1]))
         .isInstanceOf(JsonException.class)
-        .hasMessageContaining("more than 16,777,216");
+        .hasMessageContaining("more than 16777216");
   }
 
   @Property(tries = 300)
