@@ -377,15 +377,19 @@ public final class SvgPlot {
     /// Invisible columns over the plot; the one under the pointer shows a guide and every curve's
     /// value there.
     private void readouts() {
+      List<Series> curves =
+          smoothing == 0
+              ? series
+              : series.stream().map(s -> new Series(s.name, s.x, smoothed(s.y))).toList();
       double step = (WIDTH - LEFT - RIGHT) / READOUTS;
       for (int column = 0; column < READOUTS; column++) {
         double from = LEFT + column * step;
         var shown = new StringBuilder();
         var dots = new StringBuilder();
         for (int i = 0; i < series.size(); i++) {
-          int j = nearest(series.get(i), from + step / 2, step / 2);
+          int j = nearest(curves.get(i), from + step / 2, step / 2);
           if (j >= 0) {
-            Series curve = series.get(i);
+            Series curve = curves.get(i);
             if (shown.isEmpty()) {
               shown.append(xName.isEmpty() ? "" : xName + " ").append(Axis.label(curve.x[j]));
             }
