@@ -20,4 +20,5 @@ module io.retort {
   exports io.retort.data;
   exports io.retort.checkpoint;
   exports io.retort.metrics;
+  exports io.retort.report;
 }
