@@ -16,9 +16,17 @@ module io.retort {
 
   exports io.retort.tensor;
   exports io.retort.op;
+  exports io.retort.backend;
   exports io.retort.grad;
   exports io.retort.data;
+  exports io.retort.nn;
+  exports io.retort.net;
+  exports io.retort.diffusion;
+  exports io.retort.distill;
+  exports io.retort.optim;
+  exports io.retort.train;
   exports io.retort.checkpoint;
   exports io.retort.metrics;
+  exports io.retort.recipe;
   exports io.retort.report;
 }
