@@ -1,9 +1,14 @@
-// threads.h   limits the team of one call.
+// threads.h   how many threads a call uses, and failures inside a parallel region.
 #pragma once
 
 #include <omp.h>
 
+#include <exception>
+
 namespace rt {
+
+// Threads that a parallel region opened here would get.
+inline int team_size() { return omp_in_parallel() != 0 ? 1 : omp_get_max_threads(); }
 
 // While it lives, this thread's parallel regions (ours and oneDNN's) use `threads` threads; 0 changes nothing.
 class ThreadLimit {
@@ -24,5 +29,25 @@ class ThreadLimit {
  private:
   int before_;
 };
+
+// Calls body(0) ... body(threads - 1), each on its own thread; the first exception is thrown after all have ended.
+template <class Body>
+void parallel(int threads, Body&& body) {
+  std::exception_ptr failure;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
+  for (int thread = 0; thread < threads; ++thread) {
+    try {
+      body(thread);
+    } catch (...) {
+#pragma omp critical(rt_parallel_failure)
+      if (failure == nullptr) {
+        failure = std::current_exception();
+      }
+    }
+  }
+  if (failure != nullptr) {
+    std::rethrow_exception(failure);
+  }
+}
 
 }  // namespace rt

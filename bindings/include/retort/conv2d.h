@@ -1,0 +1,39 @@
+/* conv2d.h   two-dimensional cross-correlation of channels-last images, and its two gradients.
+ *
+ *   y[n,i,j,o] = bias[o] + sum_{a,b,c} x[n, i*stride + a - padding, j*stride + b - padding, g*Cin/groups + c]
+ *                                      * weight[o,a,b,c],         g = o / (Cout/groups), x = 0 outside
+ *
+ * x (N, H, W, Cin), y (N, Ho, Wo, Cout), weight (Cout, Cin/groups, kh, kw), bias (Cout),
+ * Ho = (H + 2 padding - kh) / stride + 1, Wo likewise. The same stride and padding on both axes.
+ * x, y and their gradients have the type `dtype`; weight, bias and their gradients are float32. In bfloat16 the
+ * weights are rounded for the product, sums are float32. No argument may be null but `bias` and `dbias`.
+ */
+#ifndef RETORT_CONV2D_H
+#define RETORT_CONV2D_H
+
+#include "retort/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* y from x; `bias` may be null for none. */
+rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bias, void* y, int64_t n, int64_t h,
+                            int64_t w, int64_t c_in, int64_t c_out, int64_t kh, int64_t kw, int64_t stride,
+                            int64_t padding, int64_t groups, int32_t dtype);
+
+/* dx, overwritten, from dy. */
+rt_status rt_conv2d_backward_data(const void* dy, const float* weight, void* dx, int64_t n, int64_t h, int64_t w,
+                                  int64_t c_in, int64_t c_out, int64_t kh, int64_t kw, int64_t stride,
+                                  int64_t padding, int64_t groups, int32_t dtype);
+
+/* dweight and dbias, overwritten, from x and dy; `dbias` may be null if it is not wanted. */
+rt_status rt_conv2d_backward_weights(const void* x, const void* dy, float* dweight, float* dbias, int64_t n,
+                                     int64_t h, int64_t w, int64_t c_in, int64_t c_out, int64_t kh, int64_t kw,
+                                     int64_t stride, int64_t padding, int64_t groups, int32_t dtype);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
