@@ -1,7 +1,10 @@
 package io.retort.backend;
 
+import io.retort.op.AttentionKernels;
 import io.retort.op.Backend;
 import io.retort.op.ElementwiseKernels;
+import io.retort.op.LayoutKernels;
+import io.retort.op.MmdKernels;
 import io.retort.op.OptimizerKernels;
 import io.retort.op.RandomKernels;
 import io.retort.op.ReductionKernels;
@@ -14,7 +17,10 @@ public final class CpuBackend implements Backend {
   private final CpuMemory memory = CpuMemory.fromEnvironment();
 
   // one line a family, alphabetical
+  private final AttentionKernels attention = new CpuAttention();
   private final ElementwiseKernels elementwise = new CpuElementwise();
+  private final LayoutKernels layouts = new CpuLayout();
+  private final MmdKernels mmd = new CpuMmd();
   private final OptimizerKernels optimizers = new CpuOptimizer();
   private final RandomKernels random = new CpuRandom();
   private final ReductionKernels reductions = new CpuReduction();
@@ -44,6 +50,16 @@ public final class CpuBackend implements Backend {
   }
 
   @Override
+  public AttentionKernels attention() {
+    return attention;
+  }
+
+  @Override
+  public MmdKernels mmd() {
+    return mmd;
+  }
+
+  @Override
   public ElementwiseKernels elementwise() {
     return elementwise;
   }
@@ -66,5 +82,10 @@ public final class CpuBackend implements Backend {
   @Override
   public RandomKernels random() {
     return random;
+  }
+
+  @Override
+  public LayoutKernels layouts() {
+    return layouts;
   }
 }

@@ -12,9 +12,13 @@ public interface Backend {
 
   Memory memory();
 
-  // one accessor a family, alphabetical: AttentionKernels attention(); ...
+  // one accessor a family, alphabetical
+
+  AttentionKernels attention();
 
   ElementwiseKernels elementwise();
+
+  MmdKernels mmd();
 
   OptimizerKernels optimizers();
 
@@ -23,4 +27,6 @@ public interface Backend {
   ReductionKernels reductions();
 
   RandomKernels random();
+
+  LayoutKernels layouts();
 }

@@ -18,16 +18,24 @@ public final class OpCatalog {
     cases.put(Add.class, Add::cases);
     cases.put(AddNoise.class, AddNoise::cases);
     cases.put(Affine.class, Affine::cases);
+    cases.put(Attention.class, Attention::cases);
     cases.put(Broadcast.class, Broadcast::cases);
     cases.put(Cast.class, Cast::cases);
+    cases.put(Concat.class, Concat::cases);
     cases.put(Dropout.class, Dropout::cases);
     cases.put(EdmInput.class, EdmInput::cases);
     cases.put(EdmLoss.class, EdmLoss::cases);
     cases.put(EdmOutput.class, EdmOutput::cases);
+    cases.put(Mmd.class, Mmd::cases);
     cases.put(Multiply.class, Multiply::cases);
+    cases.put(Pad.class, Pad::cases);
+    cases.put(Permute.class, Permute::cases);
     cases.put(Reduce.class, Reduce::cases);
+    cases.put(Reshape.class, Reshape::cases);
     cases.put(ScoreDifference.class, ScoreDifference::cases);
+    cases.put(SelfAttention.class, SelfAttention::cases);
     cases.put(SidLoss.class, SidLoss::cases);
+    cases.put(Slice.class, Slice::cases);
     return cases;
   }
 }
