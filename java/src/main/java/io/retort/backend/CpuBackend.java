@@ -3,6 +3,7 @@ package io.retort.backend;
 import io.retort.op.AttentionKernels;
 import io.retort.op.Backend;
 import io.retort.op.ElementwiseKernels;
+import io.retort.op.EmbeddingKernels;
 import io.retort.op.LayoutKernels;
 import io.retort.op.MmdKernels;
 import io.retort.op.OptimizerKernels;
@@ -19,6 +20,7 @@ public final class CpuBackend implements Backend {
   // one line a family, alphabetical
   private final AttentionKernels attention = new CpuAttention();
   private final ElementwiseKernels elementwise = new CpuElementwise();
+  private final EmbeddingKernels embeddings = new CpuEmbedding();
   private final LayoutKernels layouts = new CpuLayout();
   private final MmdKernels mmd = new CpuMmd();
   private final OptimizerKernels optimizers = new CpuOptimizer();
@@ -87,5 +89,10 @@ public final class CpuBackend implements Backend {
   @Override
   public LayoutKernels layouts() {
     return layouts;
+  }
+
+  @Override
+  public EmbeddingKernels embeddings() {
+    return embeddings;
   }
 }

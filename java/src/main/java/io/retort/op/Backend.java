@@ -29,4 +29,6 @@ public interface Backend {
   RandomKernels random();
 
   LayoutKernels layouts();
+
+  EmbeddingKernels embeddings();
 }

@@ -26,6 +26,8 @@ public final class OpCatalog {
     cases.put(EdmInput.class, EdmInput::cases);
     cases.put(EdmLoss.class, EdmLoss::cases);
     cases.put(EdmOutput.class, EdmOutput::cases);
+    cases.put(Fourier.class, Fourier::cases);
+    cases.put(Lookup.class, Lookup::cases);
     cases.put(Mmd.class, Mmd::cases);
     cases.put(Multiply.class, Multiply::cases);
     cases.put(Pad.class, Pad::cases);
@@ -35,6 +37,7 @@ public final class OpCatalog {
     cases.put(ScoreDifference.class, ScoreDifference::cases);
     cases.put(SelfAttention.class, SelfAttention::cases);
     cases.put(SidLoss.class, SidLoss::cases);
+    cases.put(Sinusoid.class, Sinusoid::cases);
     cases.put(Slice.class, Slice::cases);
     return cases;
   }

@@ -1,0 +1,74 @@
+package io.retort.backend;
+
+import io.retort.bindings.cpu.EmbeddingLibrary;
+import io.retort.op.EmbeddingKernels;
+import io.retort.op.Sinusoid;
+import io.retort.tensor.Tensor;
+
+/// [EmbeddingKernels] on the CPU library.
+final class CpuEmbedding implements EmbeddingKernels {
+
+  @Override
+  public void sinusoid(Sinusoid op, Tensor c, Tensor out) {
+    EmbeddingLibrary.sinusoidForward(
+        c.address(),
+        out.address(),
+        c.elements(),
+        op.half(),
+        op.maxPositions(),
+        op.endpoint() ? 1 : 0,
+        op.sinFirst() ? 1 : 0);
+  }
+
+  @Override
+  public void sinusoidGradient(Sinusoid op, Tensor c, Tensor gradOut, Tensor gradC) {
+    EmbeddingLibrary.sinusoidBackward(
+        c.address(),
+        gradOut.address(),
+        gradC.address(),
+        c.elements(),
+        op.half(),
+        op.maxPositions(),
+        op.endpoint() ? 1 : 0,
+        op.sinFirst() ? 1 : 0);
+  }
+
+  @Override
+  public void fourier(Tensor c, Tensor frequencies, Tensor out) {
+    EmbeddingLibrary.fourierForward(
+        c.address(), frequencies.address(), out.address(), c.elements(), frequencies.elements());
+  }
+
+  @Override
+  public void fourierGradient(Tensor c, Tensor frequencies, Tensor gradOut, Tensor gradC) {
+    EmbeddingLibrary.fourierBackward(
+        c.address(),
+        frequencies.address(),
+        gradOut.address(),
+        gradC.address(),
+        c.elements(),
+        frequencies.elements());
+  }
+
+  @Override
+  public void lookup(Tensor table, Tensor ids, Tensor out) {
+    EmbeddingLibrary.lookupForward(
+        table.address(),
+        ids.address(),
+        out.address(),
+        table.shape().dim(0),
+        table.shape().dim(1),
+        ids.elements());
+  }
+
+  @Override
+  public void lookupGradient(Tensor ids, Tensor gradOut, Tensor gradTable) {
+    EmbeddingLibrary.lookupBackward(
+        ids.address(),
+        gradOut.address(),
+        gradTable.address(),
+        gradTable.shape().dim(0),
+        gradTable.shape().dim(1),
+        ids.elements());
+  }
+}
