@@ -7,6 +7,7 @@ import io.retort.nn.Conv;
 import io.retort.nn.Dense;
 import io.retort.nn.Norm;
 import io.retort.nn.Plan;
+import io.retort.nn.ResampleConv.Sampling;
 import io.retort.op.Activation;
 import io.retort.op.Add;
 import io.retort.op.Affine;
@@ -87,13 +88,13 @@ public final class SongUNet implements UNet {
     for (int level = 0; level < levels; level++) {
       int side = config.resolution >> level;
       if (level > 0) {
-        encoder.add(block("enc", side, "down", width, width, UNetBlock.Sampling.DOWN, false));
+        encoder.add(block("enc", side, "down", width, width, Sampling.DOWN, false));
         skips.push(width);
       }
       for (int i = 0; i < config.blocks; i++) {
         int out = config.channels * config.multipliers.get(level);
         encoder.add(
-            block("enc", side, "block" + i, width, out, UNetBlock.Sampling.KEEP, attends(side)));
+            block("enc", side, "block" + i, width, out, Sampling.KEEP, attends(side)));
         width = out;
         skips.push(width);
       }
@@ -101,16 +102,16 @@ public final class SongUNet implements UNet {
     for (int level = levels - 1; level >= 0; level--) {
       int side = config.resolution >> level;
       if (level == levels - 1) {
-        decoder.add(block("dec", side, "in0", width, width, UNetBlock.Sampling.KEEP, true));
-        decoder.add(block("dec", side, "in1", width, width, UNetBlock.Sampling.KEEP, false));
+        decoder.add(block("dec", side, "in0", width, width, Sampling.KEEP, true));
+        decoder.add(block("dec", side, "in1", width, width, Sampling.KEEP, false));
       } else {
-        decoder.add(block("dec", side, "up", width, width, UNetBlock.Sampling.UP, false));
+        decoder.add(block("dec", side, "up", width, width, Sampling.UP, false));
       }
       for (int i = 0; i <= config.blocks; i++) {
         int out = config.channels * config.multipliers.get(level);
         boolean attends = i == config.blocks && attends(side);
         decoder.add(
-            block("dec", side, "block" + i, width + skips.pop(), out, UNetBlock.Sampling.KEEP, attends));
+            block("dec", side, "block" + i, width + skips.pop(), out, Sampling.KEEP, attends));
         width = out;
       }
     }
@@ -235,7 +236,7 @@ public final class SongUNet implements UNet {
   }
 
   private UNetBlock block(
-      String half, int side, String part, int in, int out, UNetBlock.Sampling sampling, boolean attends) {
+      String half, int side, String part, int in, int out, Sampling sampling, boolean attends) {
     return new UNetBlock(
         name(half, side, part),
         in,
@@ -245,6 +246,8 @@ public final class SongUNet implements UNet {
         List.of(1.0, 1.0),
         attends ? 1 : 0,
         config.dropout,
+        false,
+        true,
         Math.sqrt(0.5),
         EPS);
   }

@@ -7,29 +7,37 @@ import io.retort.nn.Conv;
 import io.retort.nn.Dense;
 import io.retort.nn.Norm;
 import io.retort.nn.Plan;
+import io.retort.nn.ResampleConv;
+import io.retort.nn.ResampleConv.Sampling;
+import io.retort.op.Activation;
 import io.retort.op.Add;
+import io.retort.op.Affine;
 import io.retort.op.Broadcast;
 import io.retort.op.Conv2d;
 import io.retort.op.Dropout;
 import io.retort.op.Permute;
-import io.retort.op.Resample;
 import io.retort.op.Reshape;
 import io.retort.op.SelfAttention;
+import io.retort.op.Slice;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// One residual block of EDM's U-Net, with optional resampling and attention:
+/// One residual block of EDM's U-Nets, with optional resampling and attention:
 ///
-/// `h = conv1(dropout(silu(norm1(conv0(silu(norm0(x))) + affine(emb)))))`, `y = (h + skip(x)) s`, and with attention
-/// `y = (proj(attention(qkv(norm2(y)))) + y) s`. Resampling happens before conv0 and before the 1x1 skip.
+/// `h = conv1(dropout(silu(modulated(norm1, conv0(silu(norm0(x)))))))`, `y = (h + skip(x)) s`, and with attention
+/// `y = (proj(attention(qkv(norm2(y)))) + y) s`. The embedding shifts the input of norm1, or (adaptive) scales and shifts
+/// its output: `silu(norm1(h) (1 + scale) + shift)`. Resampling happens before conv0 and in the skip.
 ///
-/// Source: Song et al. 2021 (DDPM++) as configured in EDM, Karras et al. 2022, appendix F.
+/// Source: Song et al. 2021 (DDPM++) and Dhariwal & Nichol 2021 (ADM) as configured in EDM, Karras et al. 2022.
 ///
 /// @param filter resampling filter, e.g. `[1, 1]`
 /// @param heads attention heads, 0 for no attention
-/// @param skipScale s, `sqrt(1/2)` in EDM
+/// @param adaptive scale and shift after norm1 instead of a shift before it
+/// @param projected a 1x1 convolution in the skip also where only the resolution changes
+/// @param skipScale s, `sqrt(1/2)` in DDPM++, 1 in ADM
+/// @param eps of the norms
 record UNetBlock(
     String name,
     int in,
@@ -39,15 +47,10 @@ record UNetBlock(
     List<Double> filter,
     int heads,
     double dropout,
+    boolean adaptive,
+    boolean projected,
     double skipScale,
     double eps) {
-
-  /// Whether the block changes the resolution.
-  enum Sampling {
-    KEEP,
-    UP,
-    DOWN
-  }
 
   private static final double NEARLY_ZERO = 1e-5;
   private static final double ATTENTION_SCALE = Math.sqrt(0.2);
@@ -69,20 +72,35 @@ record UNetBlock(
   }
 
   Var apply(Tape tape, Parameters parameters, Var x, Var emb, @Nullable PhiloxKey key) {
-    Var h = conv0().apply(tape, parameters, resample(tape, norm(0, in).silu(tape, parameters, x)));
-    Var shift = affine().apply(tape, parameters, emb);
-    Shape perSample = Shape.of(emb.shape().dim(0), 1, 1, out);
-    h =
-        tape.apply(
-            new Broadcast(Broadcast.Kind.ADD), h, tape.apply(new Reshape(perSample), shift));
-    h = norm(1, out).silu(tape, parameters, h);
+    Var h = conv0().apply(tape, parameters, norm(0, in).silu(tape, parameters, x));
+    h = modulated(tape, parameters, h, affine().apply(tape, parameters, emb));
     if (key != null && dropout > 0) {
       h = tape.apply(new Dropout(dropout, key), h);
     }
     h = conv1().apply(tape, parameters, h);
-    Var skipped = hasSkip() ? skip().apply(tape, parameters, resample(tape, x)) : x;
+    Var skipped = hasSkip() ? skip().apply(tape, parameters, x) : x;
     Var y = tape.apply(new Add(skipScale, skipScale), h, skipped);
     return heads == 0 ? y : attend(tape, parameters, y);
+  }
+
+  private Var modulated(Tape tape, Parameters parameters, Var h, Var condition) {
+    Broadcast add = new Broadcast(Broadcast.Kind.ADD);
+    if (!adaptive) {
+      Var shifted = tape.apply(add, h, perSample(tape, condition, 0));
+      return norm(1, out).silu(tape, parameters, shifted);
+    }
+    Var scale = tape.apply(new Affine(1, 1), perSample(tape, condition, 0));
+    Var scaled =
+        tape.apply(
+            new Broadcast(Broadcast.Kind.MULTIPLY), norm(1, out).apply(tape, parameters, h), scale);
+    Var shifted = tape.apply(add, scaled, perSample(tape, condition, out));
+    return tape.apply(new Activation(Activation.Kind.SILU, 0), shifted);
+  }
+
+  /// `out` numbers of the condition from `first` on, one per sample and channel.
+  private Var perSample(Tape tape, Var condition, int first) {
+    Var part = adaptive ? tape.apply(new Slice(1, first, first + out), condition) : condition;
+    return tape.apply(new Reshape(Shape.of(condition.shape().dim(0), 1, 1, out)), part);
   }
 
   private Var attend(Tape tape, Parameters parameters, Var y) {
@@ -107,14 +125,6 @@ record UNetBlock(
         new Reshape(shape), tape.apply(new Permute(List.of(1, 0, 2)), split));
   }
 
-  private Var resample(Tape tape, Var x) {
-    return switch (sampling) {
-      case KEEP -> x;
-      case UP -> tape.apply(new Resample(Resample.Direction.UP, filter), x);
-      case DOWN -> tape.apply(new Resample(Resample.Direction.DOWN, filter), x);
-    };
-  }
-
   private boolean hasSkip() {
     return in != out || sampling != Sampling.KEEP;
   }
@@ -123,20 +133,21 @@ record UNetBlock(
     return Norm.edm(name + ".norm" + index, channels, eps);
   }
 
-  private Conv conv0() {
-    return Conv.same(name + ".conv0", in, out, 3, 1);
+  private ResampleConv conv0() {
+    return new ResampleConv(name + ".conv0", in, out, 3, sampling, filter, false, 1);
   }
 
   private Dense affine() {
-    return Dense.xavier(name + ".affine", embedding, out);
+    return Dense.xavier(name + ".affine", embedding, adaptive ? 2 * out : out);
   }
 
   private Conv conv1() {
     return Conv.same(name + ".conv1", out, out, 3, NEARLY_ZERO);
   }
 
-  private Conv skip() {
-    return Conv.same(name + ".skip", in, out, 1, 1);
+  private ResampleConv skip() {
+    int kernel = projected || in != out ? 1 : 0;
+    return new ResampleConv(name + ".skip", in, out, kernel, sampling, filter, false, 1);
   }
 
   private Conv qkv() {

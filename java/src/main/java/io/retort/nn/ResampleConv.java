@@ -1,0 +1,86 @@
+package io.retort.nn;
+
+import io.retort.grad.Parameters;
+import io.retort.grad.Tape;
+import io.retort.grad.Var;
+import io.retort.op.Conv2d;
+import io.retort.op.Pad;
+import io.retort.op.Resample;
+import io.retort.op.Slice;
+import java.util.List;
+
+/// EDM's convolution: optional halving or doubling of the image with a FIR filter, then `kernel x kernel` with bias.
+///
+/// Fused, the filter and the convolution share one border: down is convolution then filter, up is filter then convolution,
+/// with padding only where their sizes differ. Source: the reference networks of EDM, Karras et al. 2022.
+///
+/// @param kernel odd, or 0 for resampling alone (no parameters)
+/// @param filter FIR taps, e.g. `[1, 1]` or `[1, 3, 3, 1]`
+/// @param fused share one border; needs a 3x3 kernel with a filter of 4 taps
+/// @param scale factor of the initial weights
+public record ResampleConv(
+    String name,
+    int in,
+    int out,
+    int kernel,
+    Sampling sampling,
+    List<Double> filter,
+    boolean fused,
+    double scale) {
+
+  /// Whether the resolution changes.
+  public enum Sampling {
+    KEEP,
+    UP,
+    DOWN
+  }
+
+  public ResampleConv {
+    filter = List.copyOf(filter);
+    if (fused && (kernel != 3 || filter.size() != 4)) {
+      throw new IllegalArgumentException(
+          "resample conv: fused needs kernel 3 and 4 filter taps, got " + kernel + " and " + filter);
+    }
+  }
+
+  public void declare(Plan plan) {
+    if (kernel > 0) {
+      conv().declare(plan);
+    }
+  }
+
+  /// x `(N, H, W, in)` to `(N, H', W', out)` with `H' = H`, `H / 2` or `2 H`.
+  public Var apply(Tape tape, Parameters parameters, Var x) {
+    if (fused && sampling != Sampling.KEEP) {
+      return sampling == Sampling.UP
+          ? convolve(tape, parameters, unpadded(tape, x, Resample.Direction.UP), 0)
+          : unpadded(tape, convolve(tape, parameters, x, 2), Resample.Direction.DOWN);
+    }
+    Var resampled =
+        switch (sampling) {
+          case KEEP -> x;
+          case UP -> tape.apply(new Resample(Resample.Direction.UP, filter), x);
+          case DOWN -> tape.apply(new Resample(Resample.Direction.DOWN, filter), x);
+        };
+    return kernel > 0 ? conv().apply(tape, parameters, resampled) : resampled;
+  }
+
+  private Var convolve(Tape tape, Parameters parameters, Var x, int padding) {
+    Var weight = tape.use(parameters.get(name + ".weight"));
+    Var bias = tape.use(parameters.get(name + ".bias"));
+    return tape.apply(new Conv2d(1, padding, 1), x, weight, bias);
+  }
+
+  /// The filter without its padding of one: pad by one more, resample, cut the border off again.
+  private Var unpadded(Tape tape, Var x, Resample.Direction direction) {
+    Var padded = tape.apply(new Pad(1, 1, 1, 1), x);
+    Var wide = tape.apply(new Resample(direction, filter), padded);
+    long side = wide.shape().dim(1);
+    Var rows = tape.apply(new Slice(1, 1, side - 1), wide);
+    return tape.apply(new Slice(2, 1, side - 1), rows);
+  }
+
+  private Conv conv() {
+    return Conv.same(name, in, out, kernel, scale);
+  }
+}
