@@ -1,6 +1,7 @@
 package io.retort.recipe;
 
 import io.retort.net.RandomConvNet;
+import io.retort.optim.AdamSpec;
 import java.util.List;
 
 /// A run: what is trained, on what, with which numbers. Every field has a default; YAML keys are the field names in
@@ -44,6 +45,18 @@ public record Recipe(
           Dmd2.DEFAULT,
           Classifier.DEFAULT);
 
+  public Recipe {
+    require(!data.isBlank(), "data must name a data set");
+    require(seed >= 0, "seed must be at least 0, got " + seed);
+    require(steps >= 1, "steps must be at least 1, got " + steps);
+  }
+
+  private static void require(boolean fact, String sentence) {
+    if (!fact) {
+      throw new IllegalArgumentException(sentence);
+    }
+  }
+
   /// The methods a recipe can name.
   public enum MethodName {
     EDM,
@@ -68,6 +81,21 @@ public record Recipe(
       boolean conditional) {
     public static final Network DEFAULT =
         new Network(32, List.of(1, 2, 2), 1, List.of(7), 0, true);
+
+    public Network {
+      multipliers = List.copyOf(multipliers);
+      attention = List.copyOf(attention);
+      require(
+          channels >= 4 && channels % 4 == 0 && channels <= 4096,
+          "channels must be a multiple of 4, at most 4096, got " + channels);
+      require(
+          !multipliers.isEmpty()
+              && multipliers.size() <= 8
+              && multipliers.stream().allMatch(m -> m >= 1 && m <= 64),
+          "multipliers must be 1 to 8 numbers from 1 to 64, got " + multipliers);
+      require(blocks >= 1 && blocks <= 64, "blocks must be 1 to 64, got " + blocks);
+      require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1), got " + dropout);
+    }
   }
 
   /// Running average of weights.
@@ -76,6 +104,11 @@ public record Recipe(
   /// @param ramp largest half-life as a fraction of the images seen
   public record Average(double halfLife, double ramp) {
     public static final Average DEFAULT = new Average(20000, 0.05);
+
+    public Average {
+      require(halfLife > 0, "half_life must be above 0, got " + halfLife);
+      require(ramp > 0, "ramp must be above 0, got " + ramp);
+    }
   }
 
   /// What a run leaves behind while it runs.
@@ -85,17 +118,37 @@ public record Recipe(
   /// @param samples steps between sample grids
   public record Save(long every, int keep, long samples) {
     public static final Save DEFAULT = new Save(500, 2, 250);
+
+    public Save {
+      require(every >= 1, "every must be at least 1, got " + every);
+      require(keep >= 1, "keep must be at least 1, got " + keep);
+      require(samples >= 1, "samples must be at least 1, got " + samples);
+    }
   }
 
   /// What is measured at the end.
   ///
   /// @param count generated images per row, 0 for no evaluation
   /// @param teacherSteps sampling steps of the teacher (2N - 1 network evaluations)
-  public record Evaluation(int count, int teacherSteps) {
-    public static final Evaluation DEFAULT = new Evaluation(2000, 18);
+  /// @param controls whether the student is distilled again without each of its terms, for comparison
+  public record Evaluation(int count, int teacherSteps, boolean controls) {
+    public static final Evaluation DEFAULT = new Evaluation(2000, 18, false);
+
+    public Evaluation {
+      require(count == 0 || count >= 16, "count must be 0 or at least 16, got " + count);
+      require(
+          teacherSteps >= 1 && teacherSteps <= 10000,
+          "teacher_steps must be 1 to 10000, got " + teacherSteps);
+    }
   }
 
   /// Adam for one or several networks.
+  ///
+  /// @param lr learning rate after warm-up
+  /// @param decay decoupled weight decay, 0 for plain Adam
+  /// @param clip largest gradient norm, 0 for none
+  /// @param warmup steps of linear ramp from 0
+  /// @param cooldown steps of cosine decay to 0 at the end, 0 for none
   public record Optimizer(
       double lr,
       double beta1,
@@ -104,7 +157,29 @@ public record Recipe(
       double decay,
       double clip,
       long warmup,
-      long cooldown) {}
+      long cooldown) {
+
+    public Optimizer {
+      spec(lr, beta1, beta2, eps, decay, clip, warmup, cooldown);
+    }
+
+    /// The optimizer's own record.
+    public AdamSpec spec() {
+      return spec(lr, beta1, beta2, eps, decay, clip, warmup, cooldown);
+    }
+
+    private static AdamSpec spec(
+        double lr,
+        double beta1,
+        double beta2,
+        double eps,
+        double decay,
+        double clip,
+        long warmup,
+        long cooldown) {
+      return new AdamSpec(lr, beta1, beta2, eps, decay, clip, warmup, cooldown);
+    }
+  }
 
   /// Teacher training.
   ///
@@ -115,6 +190,12 @@ public record Recipe(
       int batch, double sigmaData, double meanLog, double stdLog, Optimizer optimizer) {
     public static final Edm DEFAULT =
         new Edm(64, 0.5, -1.2, 1.2, new Optimizer(1e-3, 0.9, 0.999, 1e-8, 0, 0, 500, 0));
+
+    public Edm {
+      require(batch >= 1, "batch must be at least 1, got " + batch);
+      require(sigmaData > 0, "sigma_data must be above 0, got " + sigmaData);
+      require(stdLog > 0, "std_log must be above 0, got " + stdLog);
+    }
   }
 
   /// DMD2 with the Embedding Loss.
@@ -152,6 +233,20 @@ public record Recipe(
             Embedding.DEFAULT,
             new Optimizer(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 0),
             new Optimizer(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 0));
+
+    public Dmd2 {
+      require(!teacher.isBlank(), "teacher must be builtin, train, or a path");
+      require(batch >= 1, "batch must be at least 1, got " + batch);
+      require(realBatch >= batch, "real_batch must be at least batch, got " + realBatch);
+      require(criticSteps >= 1, "critic_steps must be at least 1, got " + criticSteps);
+      require(sigmaMax > 0, "sigma_max must be above 0, got " + sigmaMax);
+      require(
+          distributionMatching >= 0 && gan >= 0 && criticGan >= 0,
+          "distribution_matching, gan and critic_gan must be at least 0");
+      require(
+          distributionMatching > 0 || gan > 0 || embedding.weight() > 0,
+          "one of distribution_matching, gan and embedding.weight must be above 0");
+    }
   }
 
   /// The Embedding Loss.
@@ -176,6 +271,13 @@ public record Recipe(
     public static final Embedding DEFAULT =
         new Embedding(1, true, RandomConvNet.Bank.MIXED, 1, 64, 3, Kernel.RBF, true);
 
+    public Embedding {
+      require(weight >= 0, "weight must be at least 0, got " + weight);
+      require(networks >= 1 && networks <= 4, "networks must be 1 to 4, got " + networks);
+      require(width >= 1 && width <= 4096, "width must be 1 to 4096, got " + width);
+      require(depth >= 1 && depth <= 8, "depth must be 1 to 8, got " + depth);
+    }
+
     /// Kernels of the MMD with their standard numbers.
     public enum Kernel {
       LINEAR,
@@ -189,5 +291,9 @@ public record Recipe(
   public record Classifier(int batch, Optimizer optimizer) {
     public static final Classifier DEFAULT =
         new Classifier(100, new Optimizer(1e-3, 0.9, 0.999, 1e-8, 0, 0, 50, 500));
+
+    public Classifier {
+      require(batch >= 1, "batch must be at least 1, got " + batch);
+    }
   }
 }
