@@ -31,4 +31,10 @@ public interface Backend {
   LayoutKernels layouts();
 
   EmbeddingKernels embeddings();
+
+  NormKernels norms();
+
+  ResampleKernels resampling();
+
+  AugmentKernels augmentations();
 }

@@ -19,6 +19,7 @@ public final class OpCatalog {
     cases.put(AddNoise.class, AddNoise::cases);
     cases.put(Affine.class, Affine::cases);
     cases.put(Attention.class, Attention::cases);
+    cases.put(Augment.class, Augment::cases);
     cases.put(Broadcast.class, Broadcast::cases);
     cases.put(Cast.class, Cast::cases);
     cases.put(Concat.class, Concat::cases);
@@ -27,12 +28,16 @@ public final class OpCatalog {
     cases.put(EdmLoss.class, EdmLoss::cases);
     cases.put(EdmOutput.class, EdmOutput::cases);
     cases.put(Fourier.class, Fourier::cases);
+    cases.put(GroupNorm.class, GroupNorm::cases);
+    cases.put(LayerNorm.class, LayerNorm::cases);
     cases.put(Lookup.class, Lookup::cases);
     cases.put(Mmd.class, Mmd::cases);
     cases.put(Multiply.class, Multiply::cases);
     cases.put(Pad.class, Pad::cases);
     cases.put(Permute.class, Permute::cases);
+    cases.put(Pool.class, Pool::cases);
     cases.put(Reduce.class, Reduce::cases);
+    cases.put(Resample.class, Resample::cases);
     cases.put(Reshape.class, Reshape::cases);
     cases.put(ScoreDifference.class, ScoreDifference::cases);
     cases.put(SelfAttention.class, SelfAttention::cases);
