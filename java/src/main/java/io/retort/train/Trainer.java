@@ -88,12 +88,13 @@ public final class Trainer implements AutoCloseable {
   /// @param batches the batch of each step
   /// @throws DivergedException if a term or gradient is not finite
   public void run(LongFunction<Batch> batches, BooleanSupplier stop, Consumer<TrainEvent> listener) {
-    if (step == 0 && calibration.isEmpty()) {
-      calibrate(batches.apply(0));
-    }
     while (step < spec.steps() && !stop.getAsBoolean()) {
       long started = System.nanoTime();
-      SequencedMap<String, Double> values = runStep(batches.apply(step));
+      Batch batch = batches.apply(step);
+      if (step == 0) {
+        calibrate(batch);
+      }
+      SequencedMap<String, Double> values = runStep(batch);
       step++;
       double seconds = (System.nanoTime() - started) / 1e9;
       listener.accept(new TrainEvent.StepDone(step, values, step * method.batch(), seconds));
