@@ -5,8 +5,9 @@
 //           the factor log2(e) so that softmax needs 2^x only. Order of summation fixed: the same on any thread count
 // traffic   forward 4 tq tk d FLOP per head, backward 10; K, V, dK, dV of one head stay in the second-level cache:
 //           compute-bound; B32 H4 T256 D64 and B32 H1 T256 D256 both 7.5 GFLOP = 14.2 ms at 530 GFLOP/s
-// measured  2 cores Zen 5 shared with other work, forward + backward: B32 H4 T256 D64 6.6 + 15.3 ms (65 % of 530 GFLOP/s),
-//           B32 H1 T256 D256 5.9 + 14.1 ms (71 %), B8 H4 T1024 D64 24 + 56 ms (70 %), B32 H2 T64 D64 0.27 + 0.58 ms (52 %)
+// measured  2 cores Zen 5 shared with other work, forward + backward, share of 530 GFLOP/s:
+//           B32 H4 T256 D64 6.6 + 15.3 ms (65 %), B32 H1 T256 D256 5.9 + 14.1 ms (71 %),
+//           B8 H4 T1024 D64 24 + 56 ms (70 %), B32 H2 T64 D64 0.27 + 0.58 ms (52 %)
 // limits    tq, tk, heads, d >= 1, any tail; working memory per thread 4 tk d + O(64 d) floats
 // source    retort/attention.h
 #include "retort/attention.h"

@@ -1,12 +1,12 @@
 // mmd.cpp   mmd2(u, v) and d mmd2 / d u in one pass over tiles of the kernel matrix
-// shapes    u (n, d)   v (m, d)   gradient (n, d) f32; both samples are packed once as blocks of 64 points, (d, 64) each
+// shapes    u (n, d)   v (m, d)   gradient (n, d) f32; both samples are packed once, 64 points to a (d, 64) block
 // launch    one block of u per iteration (its row of tiles, value and gradient), then one block of v (value only);
 //           64 x 256 kernel values per thread are alive at a time
-// numerics  points are centred by the joint mean (distances and the linear kernel do not change, the polynomial kernel is
-//           not centred); |x - y|^2 = |x|^2 + |y|^2 - 2 x.y in f32, all three summed in the same order, so that equal
+// numerics  points are centred by the joint mean (distances do not change; the polynomial kernel would, so its points
+//           are not); |x - y|^2 = |x|^2 + |y|^2 - 2 x.y in f32, all three summed in the same order, so that equal
 //           points are exactly 0 apart: absolute error about 1e-7 sqrt(d / 64) (|x|^2 + |y|^2), which the RBF kernels,
-//           whose width is the mean distance, see as a relative 1e-6. Energy takes the difference itself where the formula
-//           would lose more than 8 bits. Kernel values summed in f64. Fixed order: the same on any thread count
+//           whose width is the mean distance, see as a relative 1e-6. Energy takes the difference itself where the
+//           formula would lose more than 8 bits. Kernel values summed in f64. Fixed order: the same on any thread count
 // traffic   2 d (2 n (n + m) + m^2 / 2) FLOP, reads u and v once; compute-bound: n = m = 1024, d = 2048 is 19.3 GFLOP =
 //           36 ms at 530 GFLOP/s. Linear: reads u and v twice, memory-bound
 // measured  2 cores Zen 5 shared with other work, five RBF widths with gradient, d = 2048: n = m = 1024 52 ms (70 % of
@@ -40,7 +40,7 @@ using wide [[gnu::vector_size(rt::LANES * 8)]] = double;
 
 constexpr int64_t POINTS = 64;    // of one block: four AVX-512 vectors, the register tile's width
 constexpr int64_t GROUP = 4;      // tiles computed together, so that a block's panel is read once for all of them
-constexpr int64_t PANEL = 128;    // dimensions at a time: a panel of 64 points is 32 KiB and stays in the first-level cache
+constexpr int64_t PANEL = 128;    // dimensions at a time: a panel of 64 points is 32 KiB, fits the first-level cache
 constexpr int64_t COLUMNS = 256;  // dimensions per iteration where dimensions are independent
 constexpr float CANCELLATION = 1.0f / 256;
 

@@ -99,11 +99,11 @@ void tile_product(std::int64_t m, std::int64_t n, std::int64_t k, const float* a
 
 constexpr std::int64_t whole_vectors(std::int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
-// Distance between rows of a packed tile of `columns` floats: one vector more than a multiple of 256 bytes, because rows
-// a power of two apart would all fall into the same few sets of the first-level cache.
+// Distance between rows of a packed tile of `columns` floats: one vector more than a multiple of 256 bytes, because
+// rows a power of two apart would all fall into the same few sets of the first-level cache.
 constexpr std::int64_t packed_row(std::int64_t columns) { return (columns + 63) / 64 * 64 + LANES; }
 
-// Lane numbers that exchange the off-diagonal s x s blocks of a pair of rows s apart; numbers from LANES on mean row two.
+// Lane numbers that exchange the off-diagonal s x s blocks of two rows s apart; numbers from LANES on mean the second.
 template <int s, bool upper>
 consteval std::array<std::int32_t, LANES> exchanged_lanes() {
   std::array<std::int32_t, LANES> lanes{};

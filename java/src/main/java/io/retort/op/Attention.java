@@ -12,10 +12,10 @@ import org.jspecify.annotations.Nullable;
 
 /// `out = softmax(q k^T / sqrt(C / heads)) v`, each head on its own channels.
 ///
-/// Shapes: q `(N, ..., C)`, k and v `(N, ..., C)` with their own tokens: all axes between the first and the last. Output
-/// as q. Head h owns the channels `[h C / heads, (h + 1) C / heads)`. Float32 or bfloat16; softmax in float32. Saved:
-/// logarithm of each softmax's denominator. Source: Vaswani et al. 2017, eq. 1. For q, k, v of one tensor see
-/// [SelfAttention].
+/// Shapes: q `(N, ..., C)`, k and v `(N, ..., C)` with their own tokens: all axes between the first
+/// and the last. Output as q. Head h owns the channels `[h C / heads, (h + 1) C / heads)`. Float32
+/// or bfloat16; softmax in float32. Saved: logarithm of each softmax's denominator. Source: Vaswani
+/// et al. 2017, eq. 1. For q, k, v of one tensor see [SelfAttention].
 ///
 /// @param heads number of heads, a divisor of C
 public record Attention(int heads) implements Op {
@@ -106,7 +106,8 @@ public record Attention(int heads) implements Op {
         for (int j = 0; j < keys; j++) {
           double score = 0;
           for (int c = from; c < from + width; c++) {
-            score += inputs.get(0)[row * channels + c] * inputs.get(1)[(firstKey + j) * channels + c];
+            score +=
+                inputs.get(0)[row * channels + c] * inputs.get(1)[(firstKey + j) * channels + c];
           }
           weights[j] = score / Math.sqrt(width);
           largest = Math.max(largest, weights[j]);
@@ -117,7 +118,8 @@ public record Attention(int heads) implements Op {
         }
         for (int j = 0; j < keys; j++) {
           for (int c = from; c < from + width; c++) {
-            out[row * channels + c] += weights[j] / sum * inputs.get(2)[(firstKey + j) * channels + c];
+            out[row * channels + c] +=
+                weights[j] / sum * inputs.get(2)[(firstKey + j) * channels + c];
           }
         }
       }
@@ -150,7 +152,10 @@ public record Attention(int heads) implements Op {
                 Input.normal(1, 5, 3),
                 Input.normal(1, 9, 3),
                 Input.normal(1000, 1, Shape.of(1, 9, 3)))
-            .within(1e-3, 1e-6, "weights that sum to 1 within 1e-7 times 1000; the gradient subtracts 1000s"),
+            .within(
+                1e-3,
+                1e-6,
+                "weights that sum to 1 within 1e-7 times 1000; the gradient subtracts 1000s"),
         Case.of(
                 "bf16",
                 new Attention(2),
@@ -160,7 +165,8 @@ public record Attention(int heads) implements Op {
             .within(1e-2, 1e-2, "output and incoming gradient are rounded to 2^-8"));
   }
 
-  private static Case across(String name, int heads, long n, long queries, long keys, long channels) {
+  private static Case across(
+      String name, int heads, long n, long queries, long keys, long channels) {
     return Case.of(
         name,
         new Attention(heads),

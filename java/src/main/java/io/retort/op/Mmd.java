@@ -11,14 +11,16 @@ import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// `MMD^2 = mean k(u, u') + mean k(v, v') - 2 mean k(u, v)`: how far two samples are from being of one law.
+/// `MMD^2 = mean k(u, u') + mean k(v, v') - 2 mean k(u, v)`: how far two samples are from being of
+/// one law.
 ///
-/// Inputs: u `(n, d)` generated features, v `(m, d)` real features without gradient; float32 or bfloat16. Output: a
-/// float32 scalar. The biased estimate averages over all pairs and is never negative, but its gradient shrinks the
-/// spread of u by a part 1/n; the unbiased one leaves the pairs `i = j` out, has mean 0 for samples of one law and
-/// needs two points of each. The bandwidth of [MmdKernel.Rbf] is the mean squared distance over the pairs `i != j` of
-/// the joint sample and is a constant of the gradient. Saved: `d MMD^2 / d u`, from the same pass as the value. Cost:
-/// `2 d (2 n (n + m) + m^2 / 2)` FLOP; compute-bound. Source: Gretton et al. 2012, eq. 3 and 5.
+/// Inputs: u `(n, d)` generated features, v `(m, d)` real features without gradient; float32 or
+/// bfloat16. Output: a float32 scalar. The biased estimate averages over all pairs and is never
+/// negative, but its gradient shrinks the spread of u by a part 1/n; the unbiased one leaves the
+/// pairs `i = j` out, has mean 0 for samples of one law and needs two points of each. The bandwidth
+/// of [MmdKernel.Rbf] is the mean squared distance over the pairs `i != j` of the joint sample and
+/// is a constant of the gradient. Saved: `d MMD^2 / d u`, from the same pass as the value. Cost: `2
+/// d (2 n (n + m) + m^2 / 2)` FLOP; compute-bound. Source: Gretton et al. 2012, eq. 3 and 5.
 public record Mmd(MmdKernel kernel, boolean unbiased) implements Op {
 
   @Override
@@ -26,7 +28,8 @@ public record Mmd(MmdKernel kernel, boolean unbiased) implements Op {
     Shape u = inputs.get(0);
     Shape v = inputs.get(1);
     if (u.rank() != 2 || v.rank() != 2 || u.dim(1) != v.dim(1) || u.dim(1) == 0) {
-      throw new ShapeException(name() + ": inputs must be (n, d) and (m, d), got " + u + " and " + v);
+      throw new ShapeException(
+          name() + ": inputs must be (n, d) and (m, d), got " + u + " and " + v);
     }
     long least = unbiased ? 2 : 1;
     if (u.dim(0) < least || v.dim(0) < least) {
@@ -178,7 +181,9 @@ public record Mmd(MmdKernel kernel, boolean unbiased) implements Op {
     double m = inputs.get(1).dim(0);
     double d = inputs.get(0).dim(1);
     double flops =
-        kernel instanceof MmdKernel.Linear ? 4 * (n + m) * d : 2 * d * (2 * n * (n + m) + m * m / 2);
+        kernel instanceof MmdKernel.Linear
+            ? 4 * (n + m) * d
+            : 2 * d * (2 * n * (n + m) + m * m / 2);
     return new Cost(flops, 4 * d * (2 * n + m));
   }
 
@@ -196,7 +201,11 @@ public record Mmd(MmdKernel kernel, boolean unbiased) implements Op {
         cases.add(samples("two points", op, 2, 2, 1));
         cases.add(samples("second block, several threads", op, 65, 67, 2));
         cases.add(
-            Case.of("bf16", op, Input.normal(5, 6).bf16(), Input.normal(0.5, 2, Shape.of(9, 6)).bf16())
+            Case.of(
+                    "bf16",
+                    op,
+                    Input.normal(5, 6).bf16(),
+                    Input.normal(0.5, 2, Shape.of(9, 6)).bf16())
                 .within(1e-4, 1e-4, "the value is float32")
                 .gradientsWithin(100));
         if (!(kernel instanceof MmdKernel.Polynomial)) {
@@ -215,8 +224,7 @@ public record Mmd(MmdKernel kernel, boolean unbiased) implements Op {
     cases.add(samples("second group of blocks", rbf, 3, 260, 1));
     cases.add(
         samples("one narrow width", new Mmd(new MmdKernel.Rbf(List.of(0.01)), false), 9, 9, 3));
-    cases.add(
-        samples("degree one", new Mmd(new MmdKernel.Polynomial(1, 1, 0), false), 1, 1, 17));
+    cases.add(samples("degree one", new Mmd(new MmdKernel.Polynomial(1, 1, 0), false), 1, 1, 17));
     return cases;
   }
 

@@ -2,7 +2,8 @@ package io.retort.op;
 
 import java.util.List;
 
-/// A positive definite kernel (for [Energy]: a conditionally positive definite one) that compares two feature vectors.
+/// A positive definite kernel (for [Energy]: a conditionally positive definite one) that compares
+/// two feature vectors.
 public sealed interface MmdKernel {
 
   /// `k(x, y)` in float64; `bandwidth` is the mean squared distance that [Rbf] is scaled with.
@@ -16,7 +17,8 @@ public sealed interface MmdKernel {
     }
   }
 
-  /// `sum_q exp(-|x - y|^2 / (bandwidth * factor_q))`: compares everything, at several length scales.
+  /// `sum_q exp(-|x - y|^2 / (bandwidth * factor_q))`: compares everything, at several length
+  /// scales.
   ///
   /// @param bandwidthFactors multiples of the mean squared distance, each positive
   record Rbf(List<Double> bandwidthFactors) implements MmdKernel {

@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /// [Attention] of a tensor's tokens to one another: q, k and v are three blocks of its channels.
 ///
-/// Shapes: qkv `(N, ..., 3 C)` packed `[q | k | v]`, every axis between the first and the last counts tokens; output
-/// `(N, ..., C)`. Float32 or bfloat16. Cost: compute-bound; the backward pass recomputes the scores.
+/// Shapes: qkv `(N, ..., 3 C)` packed `[q | k | v]`, every axis between the first and the last
+/// counts tokens; output `(N, ..., C)`. Float32 or bfloat16. Cost: compute-bound; the backward pass
+/// recomputes the scores.
 ///
 /// @param heads number of heads, a divisor of C
 public record SelfAttention(int heads) implements Op {
@@ -40,8 +41,7 @@ public record SelfAttention(int heads) implements Op {
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
     Tensor qkv = inputs.getFirst();
     Tensor out = scope.allocate(infer(List.of(qkv.shape())), ElementTypes.floating(name(), qkv));
-    Tensor lse =
-        scope.allocate(Shape.of(qkv.shape().dim(0), heads, Attention.tokens(qkv.shape())));
+    Tensor lse = scope.allocate(Shape.of(qkv.shape().dim(0), heads, Attention.tokens(qkv.shape())));
     backend.attention().selfAttention(qkv, heads, out, lse);
     return List.of(out, lse);
   }
@@ -100,7 +100,10 @@ public record SelfAttention(int heads) implements Op {
         Case.of("three heads of prime width", new SelfAttention(3), Input.normal(1, 7, 63)),
         Case.of("several threads", two, Input.normal(2, 17, 192)),
         Case.of("nearly one-hot weights", one, Input.normal(0, 6, Shape.of(1, 11, 12)))
-            .within(1e-4, 1e-4, "scores of 100 are rounded at 1e-5, which is the relative error of a weight"),
+            .within(
+                1e-4,
+                1e-4,
+                "scores of 100 are rounded at 1e-5, which is the relative error of a weight"),
         Case.of("bf16", two, Input.normal(2, 9, 24).bf16())
             .within(1e-2, 1e-2, "output and incoming gradient are rounded to 2^-8"),
         Case.of("bf16, second block", one, Input.normal(1, 67, 6).bf16())

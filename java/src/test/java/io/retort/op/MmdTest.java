@@ -111,9 +111,12 @@ final class MmdTest {
   void oneRepeatedPointHasNoGradient(MmdKernel kernel) {
     float[] point = normal(new Random(16), 1, 1000)[0];
     Result result =
-        mmd(kernel, true, Collections.nCopies(5, point).toArray(float[][]::new),
+        mmd(
+            kernel,
+            true,
+            Collections.nCopies(5, point).toArray(float[][]::new),
             Collections.nCopies(9, point).toArray(float[][]::new));
-    double size = kernel instanceof MmdKernel.Polynomial ? 1e18 : 1;
+    double size = kernel instanceof MmdKernel.Polynomial ? 1e18 : 1; // (|x|^2 / 6 + 1)^3
     assertThat(result.value() / size).isCloseTo(0, within(1e-6));
     for (float g : result.gradient()) {
       assertThat(g / size).isCloseTo(0, within(1e-6));
@@ -122,7 +125,8 @@ final class MmdTest {
 
   @Test
   void energyOfTwoPointsIsTwiceTheirDistance() {
-    Result result = mmd(new MmdKernel.Energy(), false, new float[][] {{3, 0}}, new float[][] {{0, 4}});
+    Result result =
+        mmd(new MmdKernel.Energy(), false, new float[][] {{3, 0}}, new float[][] {{0, 4}});
     assertThat(result.value()).isCloseTo(10, within(1e-5));
     assertThat(result.gradient()).usingComparatorWithPrecision(1e-6f).containsExactly(1.2f, -1.6f);
   }

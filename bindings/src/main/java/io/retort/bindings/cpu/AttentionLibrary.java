@@ -30,16 +30,7 @@ public final class AttentionLibrary {
 
   /// `dq`, `dk` and `dv` may each be 0 if not wanted.
   public static void backward(
-      long q,
-      long k,
-      long v,
-      long out,
-      long lse,
-      long dout,
-      long dq,
-      long dk,
-      long dv,
-      Layout s) {
+      long q, long k, long v, long out, long lse, long dout, long dq, long dk, long dv, Layout s) {
     int status;
     try {
       status =
