@@ -19,8 +19,8 @@ import org.jspecify.annotations.Nullable;
 /// negative, but its gradient shrinks the spread of u by a part 1/n; the unbiased one leaves the
 /// pairs `i = j` out, has mean 0 for samples of one law and needs two points of each. The bandwidth
 /// of [MmdKernel.Rbf] is the mean squared distance over the pairs `i != j` of the joint sample and
-/// is a constant of the gradient. Saved: `d MMD^2 / d u`, from the same pass as the value. Cost: `2
-/// d (2 n (n + m) + m^2 / 2)` FLOP; compute-bound. Source: Gretton et al. 2012, eq. 3 and 5.
+/// is a constant of the gradient. Saved: `d MMD^2 / d u`, from the same pass as the value.
+/// Compute-bound but for the linear kernel. Source: Gretton et al. 2012, eq. 3 and 5.
 public record Mmd(MmdKernel kernel, boolean unbiased) implements Op {
 
   @Override
