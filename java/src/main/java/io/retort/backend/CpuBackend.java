@@ -16,7 +16,8 @@ import io.retort.op.ScoreKernels;
 
 /// The processor: kernels of `libretort_cpu.so` and oneDNN on host memory.
 ///
-/// Opened once a process; the library, its threads and the memory pool are shared by everyone who opens it.
+/// Opened once a process; the library, its threads and the memory pool are shared by everyone who
+/// opens it.
 public final class CpuBackend implements Backend {
   private final CpuMemory memory = CpuMemory.fromEnvironment();
 

@@ -10,12 +10,14 @@ import org.jspecify.annotations.Nullable;
 
 /// Host memory for tensors: a caching pool under a byte budget.
 ///
-/// A training step asks for the same sizes again and again, so given-back blocks wait in one list a size and are handed
-/// out whole. Sizes are rounded up by at most 1/16 or 64 bytes, large ones to whole huge pages, which is what they occupy
-/// anyway. When the budget is reached, waiting blocks go back to the system first; only then does an allocation fail.
+/// A training step asks for the same sizes again and again, so given-back blocks wait in one list a
+/// size and are handed out whole. Sizes are rounded up by at most 1/16 or 64 bytes, large ones to
+/// whole huge pages, which is what they occupy anyway. When the budget is reached, waiting blocks
+/// go back to the system first; only then does an allocation fail.
 ///
-/// With the system property `retort.poison=true` every block handed out is filled with NaN (0xFF bytes) and followed by
-/// a guard that is checked when it comes back: a kernel that reads what nobody wrote, or writes past its end, is found.
+/// With the system property `retort.poison=true` every block handed out is filled with NaN (0xFF
+/// bytes) and followed by a guard that is checked when it comes back: a kernel that reads what
+/// nobody wrote, or writes past its end, is found.
 public final class CpuMemory implements Memory {
   private static final String BUDGET_VARIABLE = "RETORT_MEMORY_BYTES";
   private static final int POISON = 0xFF;
@@ -129,12 +131,11 @@ public final class CpuMemory implements Memory {
 
   /// Gives every waiting block back to the system.
   public synchronized void trim() {
-    waiting.forEach(
-        (size, blocks) -> {
-          while (blocks.count > 0) {
-            HostMemory.free(blocks.pop(), size);
-          }
-        });
+    waiting.forEach((size, blocks) -> {
+      while (blocks.count > 0) {
+        HostMemory.free(blocks.pop(), size);
+      }
+    });
     waiting.clear();
     waitingBytes = 0;
   }

@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
 
 /// `y_i = f(x_i)` for one of the functions of [Kind].
 ///
-/// Any shape, float32 or bfloat16. The gradient is computed from x; at a kink it is the one from the left, of ABS at 0 it
-/// is 0. Cost: one read and one write; memory-bound.
+/// Any shape, float32 or bfloat16. The gradient is computed from x; at a kink it is the one from
+/// the left, of ABS at 0 it is 0. Cost: one read and one write; memory-bound.
 ///
 /// @param slope what LEAKY_RELU multiplies negative values with; 0 for all others
 public record Activation(Kind kind, double slope) implements Op {
@@ -82,7 +82,8 @@ public record Activation(Kind kind, double slope) implements Op {
       case RELU -> Math.max(x, 0);
       case LEAKY_RELU -> x > 0 ? x : slope * x;
       case SILU -> x / (1 + Math.exp(-x));
-      case GELU_TANH -> x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+      case GELU_TANH ->
+          x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
       case GELU -> x * normalCumulative(x);
       case SIGMOID -> 1 / (1 + Math.exp(-x));
       case TANH -> Math.tanh(x);
@@ -95,7 +96,8 @@ public record Activation(Kind kind, double slope) implements Op {
     };
   }
 
-  /// `Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3 5) + ...)`, Marsaglia 2004; exact to float64 for |x| below 7.
+  /// `Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3 5) + ...)`, Marsaglia 2004; exact to float64 for
+  /// |x| below 7.
   private static double normalCumulative(double x) {
     if (Math.abs(x) > 7) {
       return x > 0 ? 1 : 0;
@@ -123,7 +125,8 @@ public record Activation(Kind kind, double slope) implements Op {
       Input odd = positive ? Input.uniform(0.05, 20, 3, 7, 5) : Input.normal(3, 7, 5);
       cases.add(Case.of(kind + " odd", op, odd));
       cases.add(
-          Case.of(kind + " bf16", op, odd.bf16()).within(1e-2, 1e-2, "the result is rounded to 2^-8"));
+          Case.of(kind + " bf16", op, odd.bf16())
+              .within(1e-2, 1e-2, "the result is rounded to 2^-8"));
     }
     Input wide = Input.uniform(-40, 40, 129);
     for (Kind kind : List.of(Kind.SILU, Kind.GELU, Kind.GELU_TANH, Kind.SIGMOID, Kind.TANH)) {

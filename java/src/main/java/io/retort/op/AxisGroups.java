@@ -5,11 +5,13 @@ import io.retort.tensor.ShapeException;
 import java.util.Arrays;
 import java.util.List;
 
-/// A shape seen as alternating groups of kept and dropped axes: how every broadcast and every reduction is described.
+/// A shape seen as alternating groups of kept and dropped axes: how every broadcast and every
+/// reduction is described.
 ///
-/// Neighbouring axes of one kind are one group, so each shape a network meets needs at most three of each; unused
-/// groups come first. Element
-/// `(k0, d0, k1, d1, k2, d2)` of the large array belongs to element `(k0, k1, k2)` of the small one, both row-major:
+/// Neighbouring axes of one kind are one group, so each shape a network meets needs at most three
+/// of each; unused groups come first. Element `(k0, d0, k1, d1, k2, d2)` of the large array belongs
+/// to element `(k0, k1, k2)` of the small one, both row-major:
+///
 /// ```
 ///   bias (C) on (N, H, W, C)           dropped N H W, kept C       -> (1, 1, 1, NHW, C, 1)
 ///   (N, 1, 1, C) on (N, H, W, C)       kept N, dropped H W, kept C -> (1, 1, N, HW, C, 1)
@@ -17,7 +19,8 @@ import java.util.List;
 /// ```
 public record AxisGroups(long k0, long d0, long k1, long d1, long k2, long d2) {
 
-  /// How `small` is repeated to `large`: axes are matched from the last, an extent of 1 or a missing axis is repeated.
+  /// How `small` is repeated to `large`: axes are matched from the last, an extent of 1 or a
+  /// missing axis is repeated.
   ///
   /// @throws ShapeException if they do not match
   public static AxisGroups broadcast(String op, Shape small, Shape large) {

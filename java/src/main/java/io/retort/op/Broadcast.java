@@ -10,8 +10,9 @@ import org.jspecify.annotations.Nullable;
 
 /// `a + b` or `a b`, with b repeated to the shape of a by NumPy's rules.
 ///
-/// A bias `(C)`, one number a sample `(N, 1, 1, 1)` or a vector a sample `(N, 1, 1, C)` on images `(N, H, W, C)` are each
-/// one pass. b may be float32 where a is bfloat16. The gradient of b is summed over what it was repeated along.
+/// A bias `(C)`, one number a sample `(N, 1, 1, 1)` or a vector a sample `(N, 1, 1, C)` on images
+/// `(N, H, W, C)` are each one pass. b may be float32 where a is bfloat16. The gradient of b is
+/// summed over what it was repeated along.
 public record Broadcast(Kind kind) implements Op {
 
   /// What is done; the order is that of the native contract (`retort/elementwise.h`).
@@ -84,7 +85,8 @@ public record Broadcast(Kind kind) implements Op {
     return out;
   }
 
-  /// The element of `small` that meets element `index` of `large`: coordinates are matched from the last axis.
+  /// The element of `small` that meets element `index` of `large`: coordinates are matched from the
+  /// last axis.
   private static int indexOfSmall(int index, Shape large, Shape small) {
     long rest = index;
     long stride = 1;
@@ -115,17 +117,25 @@ public record Broadcast(Kind kind) implements Op {
       cases.add(Case.of(kind + " pixel", op, images, Input.normal(5, 4, 1)));
       cases.add(Case.of(kind + " scalar", op, images, Input.normal()));
       cases.add(Case.of(kind + " same shape", op, images, images));
-      cases.add(Case.of(kind + " five groups", op, Input.normal(2, 3, 2, 3, 2), Input.normal(2, 1, 2, 1, 2)));
+      cases.add(
+          Case.of(
+              kind + " five groups", op, Input.normal(2, 3, 2, 3, 2), Input.normal(2, 1, 2, 1, 2)));
       cases.add(Case.of(kind + " one element", op, Input.normal(1), Input.normal(1)));
       cases.add(
           Case.of(kind + " mean 1000", op, Input.normal(1000, 1, Shape.of(6, 17)), Input.normal(17))
               .within(1e-3, 1e-5, "products of 1000 are rounded at 2^-14, six of them are summed"));
       cases.add(
           Case.of(kind + " bf16 with f32 bias", op, images.bf16(), Input.normal(7))
-              .within(3e-2, 1e-2, "out and incoming gradient are rounded to 2^-8, 60 of them are summed"));
+              .within(
+                  3e-2,
+                  1e-2,
+                  "out and incoming gradient are rounded to 2^-8, 60 of them are summed"));
       cases.add(
           Case.of(kind + " bf16", op, images.bf16(), Input.normal(3, 1, 1, 7).bf16())
-              .within(3e-2, 1e-2, "out and incoming gradient are rounded to 2^-8, 20 of them are summed"));
+              .within(
+                  3e-2,
+                  1e-2,
+                  "out and incoming gradient are rounded to 2^-8, 20 of them are summed"));
     }
     return cases;
   }

@@ -60,7 +60,8 @@ public record Cast(DType target) implements Op {
     String why = "bfloat16 keeps 8 bits";
     return List.of(
         Case.of("to bf16", new Cast(DType.BF16), Input.normal(5, 13)).within(0, 0.00391, why),
-        Case.of("from bf16", new Cast(DType.F32), Input.normal(5, 13).bf16()).within(0, 0.00391, why),
+        Case.of("from bf16", new Cast(DType.F32), Input.normal(5, 13).bf16())
+            .within(0, 0.00391, why),
         Case.of("mean 1000", new Cast(DType.BF16), Input.normal(1000, 1, Shape.of(33)))
             .within(0, 0.00391, why),
         Case.of("to the same", new Cast(DType.F32), Input.normal(1)));

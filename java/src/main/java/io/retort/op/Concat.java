@@ -85,7 +85,12 @@ public record Concat(int axis) implements Op {
     var channels = new Concat(3);
     return List.of(
         Case.of("channels", channels, Input.normal(2, 3, 5, 7), Input.normal(2, 3, 5, 4)),
-        Case.of("three", channels, Input.normal(2, 1, 3, 1), Input.normal(2, 1, 3, 8), Input.normal(2, 1, 3, 3)),
+        Case.of(
+            "three",
+            channels,
+            Input.normal(2, 1, 3, 1),
+            Input.normal(2, 1, 3, 8),
+            Input.normal(2, 1, 3, 3)),
         Case.of("one input", new Concat(0), Input.normal(1)),
         Case.of("batch", new Concat(0), Input.normal(2, 17), Input.normal(3, 17)),
         Case.of("middle", new Concat(1), Input.normal(3, 2, 5), Input.normal(3, 7, 5)),

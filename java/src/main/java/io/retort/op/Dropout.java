@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
 
 /// `y_i = 0` with probability p, else `x_i / (1 - p)`.
 ///
-/// Element i is dropped where number i of the key's stream is below p; the backward pass draws the same numbers again, so
-/// nothing is saved. Source: Srivastava et al. 2014, scaled in training.
+/// Element i is dropped where number i of the key's stream is below p; the backward pass draws the
+/// same numbers again, so nothing is saved. Source: Srivastava et al. 2014, scaled in training.
 ///
 /// @param p probability of a zero, in [0, 1)
 public record Dropout(double p, PhiloxKey key) implements Op {

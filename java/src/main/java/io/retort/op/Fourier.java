@@ -12,15 +12,20 @@ import org.jspecify.annotations.Nullable;
 
 /// `(cos 2 pi f_k c, sin 2 pi f_k c)` with given frequencies.
 ///
-/// Inputs c `(N)` and frequencies `(half)`, which are constants; output `(N, 2 half)`, float32. Source: Tancik et al. 2020;
-/// EDM's NCSN++ noise embedding draws the frequencies once from Normal(0, 16).
+/// Inputs c `(N)` and frequencies `(half)`, which are constants; output `(N, 2 half)`, float32.
+/// Source: Tancik et al. 2020; EDM's NCSN++ noise embedding draws the frequencies once from
+/// Normal(0, 16).
 public record Fourier() implements Op {
 
   @Override
   public Shape infer(List<Shape> inputs) {
     if (inputs.getFirst().rank() != 1 || inputs.get(1).rank() != 1) {
       throw new ShapeException(
-          name() + ": inputs must be (N) and (half), got " + inputs.getFirst() + " and " + inputs.get(1));
+          name()
+              + ": inputs must be (N) and (half), got "
+              + inputs.getFirst()
+              + " and "
+              + inputs.get(1));
     }
     return Shape.of(inputs.getFirst().dim(0), 2 * inputs.get(1).dim(0));
   }

@@ -6,7 +6,8 @@ import java.util.List;
 /// Kernels that move elements of any type unchanged; source and target differ.
 public interface LayoutKernels {
 
-  /// Writes x to the places `at` and following of `out` along `axis`; the rest of `out` stays as it is.
+  /// Writes x to the places `at` and following of `out` along `axis`; the rest of `out` stays as it
+  /// is.
   void insert(Tensor x, int axis, long at, Tensor out);
 
   /// Reads the places `begin` and following of x along `axis` into `out`, as many as it has.
@@ -23,6 +24,7 @@ public interface LayoutKernels {
 
   /// Axis i of `out` is axis `axes[i]` of x.
   ///
-  /// @throws UnsupportedOpException if the order needs more separate groups of axes than the kernel has loops
+  /// @throws UnsupportedOpException if the order needs more separate groups of axes than the kernel
+  ///   has loops
   void permute(Tensor x, List<Integer> axes, Tensor out);
 }

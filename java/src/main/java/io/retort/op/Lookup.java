@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /// Rows of a table: `y_i = table[ids_i]`.
 ///
-/// Inputs table `(K, D)` float32 and ids int64 of any shape `S`; output `S + (D)`. The table's gradient adds the rows of
-/// equal ids in order, the same bits on any number of threads. An id outside `[0, K)` is refused.
+/// Inputs table `(K, D)` float32 and ids int64 of any shape `S`; output `S + (D)`. The table's
+/// gradient adds the rows of equal ids in order, the same bits on any number of threads. An id
+/// outside `[0, K)` is refused.
 public record Lookup() implements Op {
 
   @Override

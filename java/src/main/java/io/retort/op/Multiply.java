@@ -30,8 +30,7 @@ public record Multiply() implements Op {
     List<@Nullable Tensor> gradients = new ArrayList<>();
     for (int i = 0; i < 2; i++) {
       Tensor other = saved.input(1 - i);
-      gradients.add(
-          saved.needs(i) ? product(backend, scope, gradOut, other, other.dtype()) : null);
+      gradients.add(saved.needs(i) ? product(backend, scope, gradOut, other, other.dtype()) : null);
     }
     return gradients;
   }

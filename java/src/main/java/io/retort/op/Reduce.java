@@ -10,10 +10,11 @@ import java.util.Collections;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// Sum or mean over some axes, which disappear; no axes means all of them, and the result is a scalar.
+/// Sum or mean over some axes, which disappear; no axes means all of them, and the result is a
+/// scalar.
 ///
-/// The result is float32 also where the input is bfloat16: it is a statistic or a loss. Accumulated in float64, the same
-/// bits on any number of threads. Cost: one read; memory-bound.
+/// The result is float32 also where the input is bfloat16: it is a statistic or a loss. Accumulated
+/// in float64, the same bits on any number of threads. Cost: one read; memory-bound.
 ///
 /// @param axes different axes, negative ones count from the end
 public record Reduce(Kind kind, List<Integer> axes) implements Op {

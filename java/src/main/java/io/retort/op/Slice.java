@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
 
 /// The places `begin` to `end - 1` along an axis.
 ///
-/// A view without a copy where the places are contiguous (the first axis, or only extents of 1 before it). The gradient is
-/// zero elsewhere.
+/// A view without a copy where the places are contiguous (the first axis, or only extents of 1
+/// before it). The gradient is zero elsewhere.
 ///
 /// @param axis not negative
 public record Slice(int axis, long begin, long end) implements Op {

@@ -37,8 +37,7 @@ final class ElementaryOpsTest {
     Var x = of(-infinity, 0, infinity, Float.NaN);
 
     assertThat(x.exp().value().floats()).containsExactly(0, 1, infinity, Float.NaN);
-    assertThat(x.log().value().floats())
-        .containsExactly(Float.NaN, -infinity, infinity, Float.NaN);
+    assertThat(x.log().value().floats()).containsExactly(Float.NaN, -infinity, infinity, Float.NaN);
     assertThat(x.tanh().value().floats()).containsExactly(-1, 0, 1, Float.NaN);
     assertThat(x.sigmoid().value().floats()).containsExactly(0, 0.5f, 1, Float.NaN);
     assertThat(x.abs().value().floats()).containsExactly(infinity, 0, infinity, Float.NaN);

@@ -9,7 +9,8 @@ import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
 final class PhiloxTest {
-  private static final PhiloxKey KEY = new PhiloxKey(0x0123456789abcdefL, Purpose.NOISE, 5, 1L << 40 | 3);
+  private static final PhiloxKey KEY =
+      new PhiloxKey(0x0123456789abcdefL, Purpose.NOISE, 5, 1L << 40 | 3);
 
   /// The known-answer vectors of the Random123 distribution for philox4x32 with 10 rounds.
   @Test
@@ -18,9 +19,7 @@ final class PhiloxTest {
         .containsExactly(0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8);
     assertThat(Philox.words(-1, -1, -1, -1, -1, -1))
         .containsExactly(0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd);
-    assertThat(
-            Philox.words(
-                0xa4093822, 0x299f31d0, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344))
+    assertThat(Philox.words(0xa4093822, 0x299f31d0, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344))
         .containsExactly(0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1);
   }
 

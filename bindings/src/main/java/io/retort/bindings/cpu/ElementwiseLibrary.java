@@ -10,8 +10,10 @@ public final class ElementwiseLibrary {
   private static final MethodHandle ACCUMULATE = NativeLibrary.bind("rt_accumulate", "ppli");
   private static final MethodHandle AFFINE = NativeLibrary.bind("rt_affine", "pddpli");
   private static final MethodHandle MULTIPLY = NativeLibrary.bind("rt_multiply", "pppli");
-  private static final MethodHandle ACTIVATION_FORWARD = NativeLibrary.bind("rt_activation_forward", "ppidli");
-  private static final MethodHandle ACTIVATION_BACKWARD = NativeLibrary.bind("rt_activation_backward", "pppidli");
+  private static final MethodHandle ACTIVATION_FORWARD =
+      NativeLibrary.bind("rt_activation_forward", "ppidli");
+  private static final MethodHandle ACTIVATION_BACKWARD =
+      NativeLibrary.bind("rt_activation_backward", "pppidli");
   private static final MethodHandle CAST = NativeLibrary.bind("rt_cast", "pplii");
   private static final MethodHandle BROADCAST = NativeLibrary.bind("rt_broadcast", "pppillllllii");
 
@@ -62,7 +64,8 @@ public final class ElementwiseLibrary {
   }
 
   /// `y = f(x)`.
-  public static void activationForward(long x, long y, int function, double slope, long n, int dtype) {
+  public static void activationForward(
+      long x, long y, int function, double slope, long n, int dtype) {
     int status;
     try {
       status = (int) ACTIVATION_FORWARD.invokeExact(x, y, function, slope, n, dtype);
@@ -73,7 +76,8 @@ public final class ElementwiseLibrary {
   }
 
   /// `gx = gy f'(x)`.
-  public static void activationBackward(long x, long gy, long gx, int function, double slope, long n, int dtype) {
+  public static void activationBackward(
+      long x, long gy, long gx, int function, double slope, long n, int dtype) {
     int status;
     try {
       status = (int) ACTIVATION_BACKWARD.invokeExact(x, gy, gx, function, slope, n, dtype);
@@ -95,7 +99,19 @@ public final class ElementwiseLibrary {
   }
 
   /// `out = a + b` (kind 0) or `a b` (kind 1), b repeated along every d.
-  public static void broadcast(long a, long b, long out, int kind, long k0, long d0, long k1, long d1, long k2, long d2, int dtype, int bDtype) {
+  public static void broadcast(
+      long a,
+      long b,
+      long out,
+      int kind,
+      long k0,
+      long d0,
+      long k1,
+      long d1,
+      long k2,
+      long d2,
+      int dtype,
+      int bDtype) {
     int status;
     try {
       status = (int) BROADCAST.invokeExact(a, b, out, kind, k0, d0, k1, d1, k2, d2, dtype, bDtype);

@@ -4,17 +4,24 @@ import java.lang.invoke.MethodHandle;
 
 /// Embeddings on raw addresses; `retort/embedding.h` is the specification.
 public final class EmbeddingLibrary {
-  private static final MethodHandle SINUSOID_FORWARD = NativeLibrary.bind("rt_sinusoid_forward", "pplldii");
-  private static final MethodHandle SINUSOID_BACKWARD = NativeLibrary.bind("rt_sinusoid_backward", "ppplldii");
-  private static final MethodHandle FOURIER_FORWARD = NativeLibrary.bind("rt_fourier_forward", "pppll");
-  private static final MethodHandle FOURIER_BACKWARD = NativeLibrary.bind("rt_fourier_backward", "ppppll");
-  private static final MethodHandle LOOKUP_FORWARD = NativeLibrary.bind("rt_lookup_forward", "ppplll");
-  private static final MethodHandle LOOKUP_BACKWARD = NativeLibrary.bind("rt_lookup_backward", "ppplll");
+  private static final MethodHandle SINUSOID_FORWARD =
+      NativeLibrary.bind("rt_sinusoid_forward", "pplldii");
+  private static final MethodHandle SINUSOID_BACKWARD =
+      NativeLibrary.bind("rt_sinusoid_backward", "ppplldii");
+  private static final MethodHandle FOURIER_FORWARD =
+      NativeLibrary.bind("rt_fourier_forward", "pppll");
+  private static final MethodHandle FOURIER_BACKWARD =
+      NativeLibrary.bind("rt_fourier_backward", "ppppll");
+  private static final MethodHandle LOOKUP_FORWARD =
+      NativeLibrary.bind("rt_lookup_forward", "ppplll");
+  private static final MethodHandle LOOKUP_BACKWARD =
+      NativeLibrary.bind("rt_lookup_backward", "ppplll");
 
   private EmbeddingLibrary() {}
 
   /// Rows of sines and cosines of `c` times geometric frequencies.
-  public static void sinusoidForward(long c, long y, long n, long half, double maxPositions, int endpoint, int sinFirst) {
+  public static void sinusoidForward(
+      long c, long y, long n, long half, double maxPositions, int endpoint, int sinFirst) {
     int status;
     try {
       status = (int) SINUSOID_FORWARD.invokeExact(c, y, n, half, maxPositions, endpoint, sinFirst);
@@ -25,10 +32,19 @@ public final class EmbeddingLibrary {
   }
 
   /// The gradient of c.
-  public static void sinusoidBackward(long c, long gy, long gc, long n, long half, double maxPositions, int endpoint, int sinFirst) {
+  public static void sinusoidBackward(
+      long c,
+      long gy,
+      long gc,
+      long n,
+      long half,
+      double maxPositions,
+      int endpoint,
+      int sinFirst) {
     int status;
     try {
-      status = (int) SINUSOID_BACKWARD.invokeExact(c, gy, gc, n, half, maxPositions, endpoint, sinFirst);
+      status =
+          (int) SINUSOID_BACKWARD.invokeExact(c, gy, gc, n, half, maxPositions, endpoint, sinFirst);
     } catch (Throwable e) {
       throw NativeLibrary.unreachable(e);
     }
@@ -47,7 +63,8 @@ public final class EmbeddingLibrary {
   }
 
   /// The gradient of c.
-  public static void fourierBackward(long c, long frequencies, long gy, long gc, long n, long half) {
+  public static void fourierBackward(
+      long c, long frequencies, long gy, long gc, long n, long half) {
     int status;
     try {
       status = (int) FOURIER_BACKWARD.invokeExact(c, frequencies, gy, gc, n, half);

@@ -14,7 +14,8 @@ public final class LayoutLibrary {
   private LayoutLibrary() {}
 
   /// `rows` rows of `row` bytes from one stride to another.
-  public static void copyRows(long from, long to, long rows, long row, long fromStride, long toStride) {
+  public static void copyRows(
+      long from, long to, long rows, long row, long fromStride, long toStride) {
     int status;
     try {
       status = (int) COPY_ROWS.invokeExact(from, to, rows, row, fromStride, toStride);
@@ -25,7 +26,8 @@ public final class LayoutLibrary {
   }
 
   /// Images `(n, h, row)` with zeroes around.
-  public static void pad(long x, long out, long n, long h, long row, long top, long bottom, long left, long right) {
+  public static void pad(
+      long x, long out, long n, long h, long row, long top, long bottom, long left, long right) {
     int status;
     try {
       status = (int) PAD.invokeExact(x, out, n, h, row, top, bottom, left, right);
@@ -36,7 +38,8 @@ public final class LayoutLibrary {
   }
 
   /// The middle `(n, h, row)` of larger images.
-  public static void crop(long x, long out, long n, long h, long row, long top, long bottom, long left, long right) {
+  public static void crop(
+      long x, long out, long n, long h, long row, long top, long bottom, long left, long right) {
     int status;
     try {
       status = (int) CROP.invokeExact(x, out, n, h, row, top, bottom, left, right);
@@ -47,10 +50,24 @@ public final class LayoutLibrary {
   }
 
   /// A dense array of extents e gathered from strides s.
-  public static void permute(long x, long out, int elementBytes, long e0, long e1, long e2, long e3, long e4, long s0, long s1, long s2, long s3, long s4) {
+  public static void permute(
+      long x,
+      long out,
+      int elementBytes,
+      long e0,
+      long e1,
+      long e2,
+      long e3,
+      long e4,
+      long s0,
+      long s1,
+      long s2,
+      long s3,
+      long s4) {
     int status;
     try {
-      status = (int) PERMUTE.invokeExact(x, out, elementBytes, e0, e1, e2, e3, e4, s0, s1, s2, s3, s4);
+      status =
+          (int) PERMUTE.invokeExact(x, out, elementBytes, e0, e1, e2, e3, e4, s0, s1, s2, s3, s4);
     } catch (Throwable e) {
       throw NativeLibrary.unreachable(e);
     }

@@ -13,7 +13,8 @@ public final class RandomLibrary {
   private RandomLibrary() {}
 
   /// Normals: `out_i = mean + deviation z_i`, float32.
-  public static void normal(long out, long n, double mean, double deviation, long seed, int tag, long step, long first) {
+  public static void normal(
+      long out, long n, double mean, double deviation, long seed, int tag, long step, long first) {
     int status;
     try {
       status = (int) NORMAL.invokeExact(out, n, mean, deviation, seed, tag, step, first);
@@ -24,7 +25,8 @@ public final class RandomLibrary {
   }
 
   /// Uniforms: `out_i = low + (high - low) u_i`, float32.
-  public static void uniform(long out, long n, double low, double high, long seed, int tag, long step, long first) {
+  public static void uniform(
+      long out, long n, double low, double high, long seed, int tag, long step, long first) {
     int status;
     try {
       status = (int) UNIFORM.invokeExact(out, n, low, high, seed, tag, step, first);
@@ -35,7 +37,8 @@ public final class RandomLibrary {
   }
 
   /// `out_i = u_i < p ? 0 : x_i / (1 - p)`.
-  public static void dropout(long x, long out, long n, double p, long seed, int tag, long step, long first, int dtype) {
+  public static void dropout(
+      long x, long out, long n, double p, long seed, int tag, long step, long first, int dtype) {
     int status;
     try {
       status = (int) DROPOUT.invokeExact(x, out, n, p, seed, tag, step, first, dtype);
