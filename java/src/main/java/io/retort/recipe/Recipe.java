@@ -2,6 +2,7 @@ package io.retort.recipe;
 
 import io.retort.net.RandomConvNet;
 import io.retort.optim.AdamSpec;
+import io.retort.optim.AverageSpec;
 import java.util.List;
 
 /// A run: what is trained, on what, with which numbers. Every field has a default; YAML keys are the field names in
@@ -24,7 +25,7 @@ public record Recipe(
     long seed,
     long steps,
     Network network,
-    Average average,
+    AverageSpec average,
     Save save,
     Evaluation evaluation,
     Edm edm,
@@ -38,7 +39,7 @@ public record Recipe(
           0,
           1000,
           Network.DEFAULT,
-          Average.DEFAULT,
+          new AverageSpec(20000, 0.05),
           Save.DEFAULT,
           Evaluation.DEFAULT,
           Edm.DEFAULT,
@@ -98,19 +99,6 @@ public record Recipe(
     }
   }
 
-  /// Running average of weights.
-  ///
-  /// @param halfLife images after which old weights count half
-  /// @param ramp largest half-life as a fraction of the images seen
-  public record Average(double halfLife, double ramp) {
-    public static final Average DEFAULT = new Average(20000, 0.05);
-
-    public Average {
-      require(halfLife > 0, "half_life must be above 0, got " + halfLife);
-      require(ramp > 0, "ramp must be above 0, got " + ramp);
-    }
-  }
-
   /// What a run leaves behind while it runs.
   ///
   /// @param every steps between checkpoints
@@ -142,54 +130,15 @@ public record Recipe(
     }
   }
 
-  /// Adam for one or several networks.
-  ///
-  /// @param lr learning rate after warm-up
-  /// @param decay decoupled weight decay, 0 for plain Adam
-  /// @param clip largest gradient norm, 0 for none
-  /// @param warmup steps of linear ramp from 0
-  /// @param cooldown steps of cosine decay to 0 at the end, 0 for none
-  public record Optimizer(
-      double lr,
-      double beta1,
-      double beta2,
-      double eps,
-      double decay,
-      double clip,
-      long warmup,
-      long cooldown) {
-
-    public Optimizer {
-      spec(lr, beta1, beta2, eps, decay, clip, warmup, cooldown);
-    }
-
-    /// The optimizer's own record.
-    public AdamSpec spec() {
-      return spec(lr, beta1, beta2, eps, decay, clip, warmup, cooldown);
-    }
-
-    private static AdamSpec spec(
-        double lr,
-        double beta1,
-        double beta2,
-        double eps,
-        double decay,
-        double clip,
-        long warmup,
-        long cooldown) {
-      return new AdamSpec(lr, beta1, beta2, eps, decay, clip, warmup, cooldown);
-    }
-  }
-
   /// Teacher training.
   ///
   /// @param batch images a step
   /// @param meanLog mean of ln sigma
   /// @param stdLog standard deviation of ln sigma
   public record Edm(
-      int batch, double sigmaData, double meanLog, double stdLog, Optimizer optimizer) {
+      int batch, double sigmaData, double meanLog, double stdLog, AdamSpec optimizer) {
     public static final Edm DEFAULT =
-        new Edm(64, 0.5, -1.2, 1.2, new Optimizer(1e-3, 0.9, 0.999, 1e-8, 0, 0, 500, 0));
+        new Edm(64, 0.5, -1.2, 1.2, new AdamSpec(1e-3, 0.9, 0.999, 1e-8, 0, 0, 500, 0));
 
     public Edm {
       require(batch >= 1, "batch must be at least 1, got " + batch);
@@ -218,8 +167,8 @@ public record Recipe(
       double gan,
       double criticGan,
       Embedding embedding,
-      Optimizer student,
-      Optimizer critic) {
+      AdamSpec student,
+      AdamSpec critic) {
     public static final Dmd2 DEFAULT =
         new Dmd2(
             "builtin",
@@ -231,8 +180,8 @@ public record Recipe(
             1e-2,
             3e-2,
             Embedding.DEFAULT,
-            new Optimizer(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 0),
-            new Optimizer(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 0));
+            new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 0),
+            new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 0));
 
     public Dmd2 {
       require(!teacher.isBlank(), "teacher must be builtin, train, or a path");
@@ -288,9 +237,9 @@ public record Recipe(
   }
 
   /// The metric net.
-  public record Classifier(int batch, Optimizer optimizer) {
+  public record Classifier(int batch, AdamSpec optimizer) {
     public static final Classifier DEFAULT =
-        new Classifier(100, new Optimizer(1e-3, 0.9, 0.999, 1e-8, 0, 0, 50, 500));
+        new Classifier(100, new AdamSpec(1e-3, 0.9, 0.999, 1e-8, 0, 0, 50, 500));
 
     public Classifier {
       require(batch >= 1, "batch must be at least 1, got " + batch);

@@ -2,33 +2,40 @@ package io.retort.report;
 
 import io.retort.data.Dataset;
 import io.retort.data.Datasets;
-import java.io.PrintStream;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import java.util.function.Function;
 
 /// What the caller of a run chooses beside the recipe: nothing here changes a number.
 ///
-/// @param progress where the progress line goes
-/// @param quiet whether it goes nowhere
+/// @param progress told how far the run is, after every step; whoever shows it thins it out
+/// @param notes told what a user should not miss, in sentences
 /// @param stop asked between two steps and while samples are drawn; once true, the run saves its state and ends
 /// @param data how the recipe's data set is found
 public record RunOptions(
-    PrintStream progress, boolean quiet, BooleanSupplier stop, Function<String, Dataset> data) {
+    Consumer<String> progress,
+    Consumer<String> notes,
+    BooleanSupplier stop,
+    Function<String, Dataset> data) {
 
-  /// Progress on stderr, never stopped, the data sets that Retort knows.
-  public static RunOptions standard() {
-    return new RunOptions(System.err, false, () -> false, Datasets::get);
+  /// Silent, never stopped, with the data sets that Retort knows.
+  public static RunOptions silent() {
+    return new RunOptions(line -> {}, sentence -> {}, () -> false, Datasets::get);
+  }
+
+  public RunOptions withProgress(Consumer<String> listener) {
+    return new RunOptions(listener, notes, stop, data);
+  }
+
+  public RunOptions withNotes(Consumer<String> listener) {
+    return new RunOptions(progress, listener, stop, data);
   }
 
   public RunOptions withStop(BooleanSupplier when) {
-    return new RunOptions(progress, quiet, when, data);
-  }
-
-  public RunOptions withQuiet(boolean silent) {
-    return new RunOptions(progress, silent, stop, data);
+    return new RunOptions(progress, notes, when, data);
   }
 
   public RunOptions withData(Function<String, Dataset> sets) {
-    return new RunOptions(progress, quiet, stop, sets);
+    return new RunOptions(progress, notes, stop, sets);
   }
 }

@@ -1,0 +1,106 @@
+package io.retort.recipe;
+
+import io.retort.checkpoint.AtomicFile;
+import io.retort.checkpoint.CheckpointException;
+import io.retort.checkpoint.ModelFile;
+import io.retort.data.Datasets;
+import io.retort.metrics.LeNetFeatures;
+import io.retort.op.Backend;
+import io.retort.tensor.Memory;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+
+/// What travels inside the jar beside the data: recipes, and for some data sets a teacher and a metric net.
+public final class BuiltIn {
+  private static final String ROOT = "/io/retort/";
+  private static final List<String> RECIPES =
+      List.of("fashion-mnist-dmd2-el", "fashion-mnist-teacher", "fashion-mnist-metric-net");
+
+  private BuiltIn() {}
+
+  /// Names of the recipes inside the jar, the default of `retort distill` first.
+  public static List<String> recipes() {
+    return RECIPES;
+  }
+
+  /// The text of a recipe of [#recipes].
+  public static String recipe(String name) {
+    String path = ROOT + "recipe/builtin/" + name + ".yaml";
+    try (InputStream in = BuiltIn.class.getResourceAsStream(path)) {
+      if (!RECIPES.contains(name) || in == null) {
+        throw new RecipeException(
+            name, "", "is not inside Retort; these are: " + String.join(", ", RECIPES));
+      }
+      return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    } catch (IOException failure) {
+      throw new RecipeException(name, "", "cannot be read: " + AtomicFile.reason(failure));
+    }
+  }
+
+  /// The trained teacher of a data set, if one is inside the jar; closed by the caller.
+  public static Optional<ModelFile> teacher(String data, Memory memory) {
+    String folder = ROOT + "recipe/teacher-" + data + "/";
+    return unpacked(
+        List.of(folder + ModelFile.WEIGHTS, folder + ModelFile.CONFIG),
+        files -> ModelFile.load(files, memory));
+  }
+
+  /// The trained metric net of a data set: from the jar, else from where [#metricNetFolder] says; closed by the caller.
+  public static Optional<LeNetFeatures> metricNet(String data, Backend backend) {
+    String file = metricNetFile(data);
+    String name = file.substring(0, file.lastIndexOf('.'));
+    Path own = metricNetFolder(data).resolve(file);
+    return unpacked(
+            List.of(ROOT + "metrics/" + file),
+            files -> LeNetFeatures.load(backend, files.resolve(file), name))
+        .or(() ->
+            Files.exists(own)
+                ? Optional.of(LeNetFeatures.load(backend, own, name))
+                : Optional.empty());
+  }
+
+  /// The file a metric-net run leaves in its folder.
+  public static String metricNetFile(String data) {
+    return "lenet-" + data + ".safetensors";
+  }
+
+  /// The run directory in which a metric net of one's own is looked for.
+  public static Path metricNetFolder(String data) {
+    return Datasets.directory().resolve("metric-net-" + data);
+  }
+
+  /// Gives `use` a private folder with copies of resources for as long as it runs; empty if one is not in the jar.
+  private static <T> Optional<T> unpacked(List<String> resources, Function<Path, T> use) {
+    try {
+      Path folder = Files.createTempDirectory("retort-");
+      try {
+        for (String resource : resources) {
+          try (InputStream in = BuiltIn.class.getResourceAsStream(resource)) {
+            if (in == null) {
+              return Optional.empty();
+            }
+            Files.copy(in, folder.resolve(fileName(resource)));
+          }
+        }
+        return Optional.of(use.apply(folder));
+      } finally {
+        for (String resource : resources) {
+          Files.deleteIfExists(folder.resolve(fileName(resource)));
+        }
+        Files.delete(folder);
+      }
+    } catch (IOException failure) {
+      throw new CheckpointException(Path.of(resources.getFirst()), "", failure);
+    }
+  }
+
+  private static String fileName(String resource) {
+    return resource.substring(resource.lastIndexOf('/') + 1);
+  }
+}
