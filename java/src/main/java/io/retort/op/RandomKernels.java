@@ -3,10 +3,11 @@ package io.retort.op;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Tensor;
 
-/// Kernels that fill tensors from Philox streams; [io.retort.tensor.Philox] gives the same numbers in Java.
+/// Kernels that fill tensors from Philox streams; [io.retort.tensor.Philox] gives the same numbers
+/// in Java.
 ///
-/// Element i of the output is number `first + i` of the stream, whatever the shape and the number of threads; without
-/// `first` it is number i. A stream has 2^34 numbers.
+/// Element i of the output is number `first + i` of the stream, whatever the shape and the number
+/// of threads; without `first` it is number i. A stream has 2^34 numbers.
 public interface RandomKernels {
 
   /// `out_i = mean + std z_i`, z standard normal; float32.

@@ -10,10 +10,11 @@ import java.util.Collections;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// `(cos c f_k, sin c f_k)` with `f_k = maxPositions^(-k / (half - endpoint))`, k from 0 to half - 1.
+/// `(cos c f_k, sin c f_k)` with `f_k = maxPositions^(-k / (half - endpoint))` for every k below
+/// half.
 ///
-/// Input c `(N)`, output `(N, channels)`, float32. Source: Vaswani et al. 2017, section 3.5; with `endpoint` and
-/// `sinFirst` it is the noise embedding of EDM's SongUNet (Karras et al. 2022).
+/// Input c `(N)`, output `(N, channels)`, float32. Source: Vaswani et al. 2017, section 3.5; with
+/// `endpoint` and `sinFirst` it is the noise embedding of EDM's SongUNet (Karras et al. 2022).
 ///
 /// @param channels twice the number of frequencies
 /// @param maxPositions inverse of the lowest frequency (with endpoint), e.g. 10000
@@ -25,7 +26,8 @@ public record Sinusoid(int channels, double maxPositions, boolean endpoint, bool
   public Sinusoid {
     if (channels < (endpoint ? 4 : 2) || channels % 2 != 0 || !(maxPositions > 0)) {
       throw new IllegalArgumentException(
-          "sinusoid: channels must be even and at least 2 (4 with endpoint) and maxPositions positive, got "
+          "sinusoid: channels must be even and at least 2 (4 with endpoint) and maxPositions"
+              + " positive, got "
               + channels
               + " and "
               + maxPositions);

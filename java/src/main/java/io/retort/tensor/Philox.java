@@ -2,9 +2,10 @@ package io.retort.tensor;
 
 /// Philox4x32-10 in Java: the same random numbers as the native kernels, one at a time.
 ///
-/// Block b of a stream is four 32-bit words, a bijection of the counter `(b, tag, step low, step high)` under the key
-/// `(seed low, seed high)`; element i of the stream takes word `i mod 4` of block `i / 4`. Words are equal on every
-/// backend, uniforms too; normals agree to 2e-6 (float32 there, float64 here). Source: Salmon et al. 2011.
+/// Block b of a stream is four 32-bit words, a bijection of the counter `(b, tag, step low, step
+/// high)` under the key `(seed low, seed high)`; element i of the stream takes word `i mod 4` of
+/// block `i / 4`. Words are equal on every backend, uniforms too; normals agree to 2e-6 (float32
+/// there, float64 here). Source: Salmon et al. 2011.
 public final class Philox {
   private static final int MULTIPLIER_0 = 0xD2511F53;
   private static final int MULTIPLIER_1 = 0xCD9E8D57;
@@ -50,7 +51,8 @@ public final class Philox {
     return unit(word(key, index));
   }
 
-  /// Standard normal `index` of a stream, by Box-Muller on the words (0, 1) and (2, 3) of its block.
+  /// Standard normal `index` of a stream, by Box-Muller on the words (0, 1) and (2, 3) of its
+  /// block.
   public static double normal(PhiloxKey key, long index) {
     return normal(words(key, index >>> 2), (int) (index & 3));
   }
