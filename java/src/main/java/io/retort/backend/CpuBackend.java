@@ -3,16 +3,19 @@ package io.retort.backend;
 import io.retort.op.AttentionKernels;
 import io.retort.op.AugmentKernels;
 import io.retort.op.Backend;
+import io.retort.op.ConvolutionKernels;
 import io.retort.op.ElementwiseKernels;
 import io.retort.op.EmbeddingKernels;
 import io.retort.op.LayoutKernels;
 import io.retort.op.MmdKernels;
 import io.retort.op.NormKernels;
 import io.retort.op.OptimizerKernels;
+import io.retort.op.ProductKernels;
 import io.retort.op.RandomKernels;
 import io.retort.op.ReductionKernels;
 import io.retort.op.ResampleKernels;
 import io.retort.op.ScoreKernels;
+import io.retort.op.SoftmaxKernels;
 
 /// The processor: kernels of `libretort_cpu.so` and oneDNN on host memory.
 ///
@@ -24,16 +27,19 @@ public final class CpuBackend implements Backend {
   // one line a family, alphabetical
   private final AttentionKernels attention = new CpuAttention();
   private final AugmentKernels augmentations = new CpuAugment();
+  private final ConvolutionKernels convolutions = new CpuConvolution();
   private final ElementwiseKernels elementwise = new CpuElementwise();
   private final EmbeddingKernels embeddings = new CpuEmbedding();
   private final LayoutKernels layouts = new CpuLayout();
   private final MmdKernels mmd = new CpuMmd();
   private final NormKernels norms = new CpuNorm();
   private final OptimizerKernels optimizers = new CpuOptimizer();
+  private final ProductKernels products = new CpuProduct();
   private final RandomKernels random = new CpuRandom();
   private final ReductionKernels reductions = new CpuReduction();
   private final ResampleKernels resampling = new CpuResample();
   private final ScoreKernels scores = new CpuScore();
+  private final SoftmaxKernels softmax = new CpuSoftmax();
 
   private CpuBackend() {}
 
@@ -116,5 +122,20 @@ public final class CpuBackend implements Backend {
   @Override
   public AugmentKernels augmentations() {
     return augmentations;
+  }
+
+  @Override
+  public ConvolutionKernels convolutions() {
+    return convolutions;
+  }
+
+  @Override
+  public ProductKernels products() {
+    return products;
+  }
+
+  @Override
+  public SoftmaxKernels softmax() {
+    return softmax;
   }
 }

@@ -9,11 +9,15 @@ import io.retort.op.AugmentSpec;
 import io.retort.op.Broadcast;
 import io.retort.op.Cast;
 import io.retort.op.Concat;
+import io.retort.op.Conv2d;
+import io.retort.op.CrossEntropy;
 import io.retort.op.Dropout;
 import io.retort.op.Fourier;
 import io.retort.op.GroupNorm;
 import io.retort.op.LayerNorm;
+import io.retort.op.Linear;
 import io.retort.op.Lookup;
+import io.retort.op.MatMul;
 import io.retort.op.Mmd;
 import io.retort.op.MmdKernel;
 import io.retort.op.Multiply;
@@ -26,6 +30,7 @@ import io.retort.op.Reshape;
 import io.retort.op.SelfAttention;
 import io.retort.op.Sinusoid;
 import io.retort.op.Slice;
+import io.retort.op.Softmax;
 import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
@@ -257,6 +262,46 @@ public final class Var {
   /// Squared maximum mean discrepancy of these features `(n, d)` to real ones `(m, d)`, a scalar.
   public Var mmd(Var real, MmdKernel kernel, boolean unbiased) {
     return tape.apply(new Mmd(kernel, unbiased), this, real);
+  }
+
+  /// Images (N, H, W, C) convolved with `weight` (Cout, C/groups, kh, kw), plus `bias` (Cout).
+  public Var conv2d(Var weight, Var bias, int stride, int padding, int groups) {
+    return tape.apply(new Conv2d(stride, padding, groups), this, weight, bias);
+  }
+
+  /// Images (N, H, W, C) convolved with `weight` (Cout, C/groups, kh, kw).
+  public Var conv2d(Var weight, int stride, int padding, int groups) {
+    return tape.apply(new Conv2d(stride, padding, groups), this, weight);
+  }
+
+  /// `x weight^T + bias` on the last axis, weight (out, in), bias (out).
+  public Var linear(Var weight, Var bias) {
+    return tape.apply(new Linear(), this, weight, bias);
+  }
+
+  /// `x weight^T` on the last axis, weight (out, in).
+  public Var linear(Var weight) {
+    return tape.apply(new Linear(), this, weight);
+  }
+
+  /// The product of these matrices and `other`, over equal leading axes.
+  public Var matmul(Var other) {
+    return matmul(false, other, false);
+  }
+
+  /// `op(this) op(other)` over equal leading axes; op transposes the last two where the flag is set.
+  public Var matmul(boolean transposed, Var other, boolean otherTransposed) {
+    return tape.apply(new MatMul(transposed, otherTransposed), this, other);
+  }
+
+  /// `e^x` over its sum along the last axis.
+  public Var softmax() {
+    return tape.apply(new Softmax(), this);
+  }
+
+  /// Mean cross-entropy of these `labels` (N) under the softmax of these logits (N, K), a scalar.
+  public Var crossEntropy(Var labels) {
+    return tape.apply(new CrossEntropy(), this, labels);
   }
 
   /// Normalised per sample and group of channels, times `gamma` plus `beta` (C), then SiLU if asked.

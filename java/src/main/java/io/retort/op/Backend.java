@@ -16,6 +16,8 @@ public interface Backend {
 
   AttentionKernels attention();
 
+  ConvolutionKernels convolutions();
+
   ElementwiseKernels elementwise();
 
   MmdKernels mmd();
@@ -26,6 +28,8 @@ public interface Backend {
 
   ReductionKernels reductions();
 
+  ProductKernels products();
+
   RandomKernels random();
 
   LayoutKernels layouts();
@@ -33,6 +37,8 @@ public interface Backend {
   EmbeddingKernels embeddings();
 
   NormKernels norms();
+
+  SoftmaxKernels softmax();
 
   ResampleKernels resampling();
 

@@ -23,6 +23,8 @@ public final class OpCatalog {
     cases.put(Broadcast.class, Broadcast::cases);
     cases.put(Cast.class, Cast::cases);
     cases.put(Concat.class, Concat::cases);
+    cases.put(Conv2d.class, Conv2d::cases);
+    cases.put(CrossEntropy.class, CrossEntropy::cases);
     cases.put(Dropout.class, Dropout::cases);
     cases.put(EdmInput.class, EdmInput::cases);
     cases.put(EdmLoss.class, EdmLoss::cases);
@@ -30,7 +32,9 @@ public final class OpCatalog {
     cases.put(Fourier.class, Fourier::cases);
     cases.put(GroupNorm.class, GroupNorm::cases);
     cases.put(LayerNorm.class, LayerNorm::cases);
+    cases.put(Linear.class, Linear::cases);
     cases.put(Lookup.class, Lookup::cases);
+    cases.put(MatMul.class, MatMul::cases);
     cases.put(Mmd.class, Mmd::cases);
     cases.put(Multiply.class, Multiply::cases);
     cases.put(Pad.class, Pad::cases);
@@ -44,6 +48,7 @@ public final class OpCatalog {
     cases.put(SidLoss.class, SidLoss::cases);
     cases.put(Sinusoid.class, Sinusoid::cases);
     cases.put(Slice.class, Slice::cases);
+    cases.put(Softmax.class, Softmax::cases);
     return cases;
   }
 }

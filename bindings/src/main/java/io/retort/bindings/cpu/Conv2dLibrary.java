@@ -1,0 +1,73 @@
+package io.retort.bindings.cpu;
+
+import java.lang.invoke.MethodHandle;
+
+/// The operations of `retort/conv2d.h`; addresses are raw, the header says what they hold.
+public final class Conv2dLibrary {
+  private static final MethodHandle FORWARD =
+      NativeLibrary.bind("rt_conv2d_forward", "pppplllllllllli");
+  private static final MethodHandle BACKWARD_DATA =
+      NativeLibrary.bind("rt_conv2d_backward_data", "ppplllllllllli");
+  private static final MethodHandle BACKWARD_WEIGHTS =
+      NativeLibrary.bind("rt_conv2d_backward_weights", "pppplllllllllli");
+
+  private Conv2dLibrary() {}
+
+  /// Extents of one convolution, as the header names them.
+  public record Geometry(
+      long n,
+      long h,
+      long w,
+      long cIn,
+      long cOut,
+      long kh,
+      long kw,
+      long stride,
+      long padding,
+      long groups,
+      int dtype) {}
+
+  /// `bias` may be 0 for none.
+  public static void forward(long x, long weight, long bias, long y, Geometry g) {
+    int status;
+    try {
+      status =
+          (int)
+              FORWARD.invokeExact(
+                  x, weight, bias, y, g.n, g.h, g.w, g.cIn, g.cOut, g.kh, g.kw, g.stride, g.padding,
+                  g.groups, g.dtype);
+    } catch (Throwable e) {
+      throw NativeLibrary.unreachable(e);
+    }
+    NativeLibrary.check(status, "rt_conv2d_forward");
+  }
+
+  public static void backwardData(long dy, long weight, long dx, Geometry g) {
+    int status;
+    try {
+      status =
+          (int)
+              BACKWARD_DATA.invokeExact(
+                  dy, weight, dx, g.n, g.h, g.w, g.cIn, g.cOut, g.kh, g.kw, g.stride, g.padding,
+                  g.groups, g.dtype);
+    } catch (Throwable e) {
+      throw NativeLibrary.unreachable(e);
+    }
+    NativeLibrary.check(status, "rt_conv2d_backward_data");
+  }
+
+  /// `dbias` may be 0 if it is not wanted.
+  public static void backwardWeights(long x, long dy, long dweight, long dbias, Geometry g) {
+    int status;
+    try {
+      status =
+          (int)
+              BACKWARD_WEIGHTS.invokeExact(
+                  x, dy, dweight, dbias, g.n, g.h, g.w, g.cIn, g.cOut, g.kh, g.kw, g.stride,
+                  g.padding, g.groups, g.dtype);
+    } catch (Throwable e) {
+      throw NativeLibrary.unreachable(e);
+    }
+    NativeLibrary.check(status, "rt_conv2d_backward_weights");
+  }
+}

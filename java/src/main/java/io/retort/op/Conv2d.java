@@ -1,0 +1,203 @@
+package io.retort.op;
+
+import io.retort.op.Case.Input;
+import io.retort.tensor.DType;
+import io.retort.tensor.Scope;
+import io.retort.tensor.Shape;
+import io.retort.tensor.ShapeException;
+import io.retort.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/// `y[n,i,j,o] = b_o + sum_{a,b,c} x[n, i s + a - p, j s + b - p, c] w[o,c,a,b]`: cross-correlation with zero padding.
+///
+/// Inputs x `(N, H, W, Cin)`, weight `(Cout, Cin/groups, kh, kw)` float32 and, if wanted, bias `(Cout)` float32; output
+/// `(N, Ho, Wo, Cout)` with `Ho = (H + 2 padding - kh) / stride + 1`. Group g of the outputs sees group g of the inputs.
+/// bf16 rounds the weights for the product and sums in float32; weight and bias gradients are float32.
+/// Cost: `2 N Ho Wo Cout Cin/groups kh kw` FLOP; compute-bound but for a few channels.
+public record Conv2d(int stride, int padding, int groups) implements Op {
+
+  public Conv2d {
+    if (stride < 1 || padding < 0 || groups < 1) {
+      throw new IllegalArgumentException(
+          "conv2d: stride and groups must be >= 1 and padding >= 0, got stride " + stride + ", padding " + padding
+              + ", groups " + groups);
+    }
+  }
+
+  @Override
+  public Shape infer(List<Shape> inputs) {
+    Shape x = inputs.get(0);
+    Shape weight = inputs.get(1);
+    require(x.rank() == 4, "x must be (N, H, W, C), got " + x);
+    require(weight.rank() == 4, "weight must be (Cout, Cin/groups, kh, kw), got " + weight);
+    requireExtents("x", x);
+    requireExtents("weight", weight);
+    long channels = x.last();
+    require(
+        channels % groups == 0 && weight.dim(0) % groups == 0,
+        "input and output channels must be multiples of " + groups + " groups, got " + x + " and " + weight);
+    require(
+        weight.dim(1) == channels / groups,
+        "weight must have " + channels / groups + " input channels for x " + x + ", got " + weight);
+    if (inputs.size() > 2) {
+      Shape bias = inputs.get(2);
+      require(bias.equals(Shape.of(weight.dim(0))), "bias must be (" + weight.dim(0) + "), got " + bias);
+    }
+    return Shape.of(x.dim(0), extent(x.dim(1), weight.dim(2)), extent(x.dim(2), weight.dim(3)), weight.dim(0));
+  }
+
+  private long extent(long size, long kernel) {
+    long room = size + 2L * padding - kernel;
+    require(room >= 0, "kernel of " + kernel + " must fit into " + size + " pixels padded by " + padding);
+    return room / stride + 1;
+  }
+
+  private void requireExtents(String what, Shape shape) {
+    for (long extent : shape.dims()) {
+      require(
+          extent >= 1 && extent <= Integer.MAX_VALUE, "every extent of " + what + " must be in [1, 2^31), got " + shape);
+    }
+  }
+
+  private void require(boolean holds, String sentence) {
+    if (!holds) {
+      throw new ShapeException(name() + ": " + sentence);
+    }
+  }
+
+  @Override
+  public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
+    DType type = ElementTypes.floating(name(), inputs.getFirst());
+    inputs.subList(1, inputs.size()).forEach(parameter -> ElementTypes.require(name(), DType.F32, parameter));
+    Tensor y = scope.allocate(infer(inputs.stream().map(Tensor::shape).toList()), type);
+    backend.convolutions().conv2d(this, inputs.get(0), inputs.get(1), bias(inputs), y);
+    return List.of(y);
+  }
+
+  private static @Nullable Tensor bias(List<Tensor> inputs) {
+    return inputs.size() > 2 ? inputs.get(2) : null;
+  }
+
+  @Override
+  public List<@Nullable Tensor> vjp(Backend backend, Scope scope, Saved saved, Tensor gradOut) {
+    Tensor x = saved.input(0);
+    Tensor weight = saved.input(1);
+    Tensor bias = bias(saved.inputs());
+    @Nullable Tensor[] gradients = new @Nullable Tensor[saved.inputs().size()];
+    if (saved.needs(0)) {
+      Tensor gradX = scope.allocate(x.shape(), x.dtype());
+      backend.convolutions().conv2dDataGradient(this, gradOut, weight, gradX);
+      gradients[0] = gradX;
+    }
+    if (saved.needs(1) || (bias != null && saved.needs(2))) {
+      Tensor gradWeight = scope.allocate(weight.shape());
+      Tensor gradBias = bias == null ? null : scope.allocate(bias.shape());
+      backend.convolutions().conv2dWeightGradient(this, x, gradOut, gradWeight, gradBias);
+      keepWanted(scope, saved, gradients, 1, gradWeight);
+      if (gradBias != null) {
+        keepWanted(scope, saved, gradients, 2, gradBias);
+      }
+    }
+    return Arrays.asList(gradients);
+  }
+
+  private static void keepWanted(
+      Scope scope, Saved saved, @Nullable Tensor[] gradients, int index, Tensor gradient) {
+    if (saved.needs(index)) {
+      gradients[index] = gradient;
+    } else {
+      scope.release(gradient);
+    }
+  }
+
+  @Override
+  public double[] reference(List<double[]> inputs, List<Shape> shapes) {
+    double[] x = inputs.get(0);
+    double[] weight = inputs.get(1);
+    int[] in = ints(shapes.get(0));
+    int[] kernel = ints(shapes.get(1));
+    int[] out = ints(infer(shapes));
+    int perGroup = kernel[0] / groups;
+    double[] y = new double[out[0] * out[1] * out[2] * out[3]];
+    for (int at = 0; at < y.length; at++) {
+      int o = at % out[3];
+      int j = at / out[3] % out[2];
+      int i = at / out[3] / out[2] % out[1];
+      int n = at / out[3] / out[2] / out[1];
+      double sum = inputs.size() > 2 ? inputs.get(2)[o] : 0;
+      for (int c = 0; c < kernel[1]; c++) {
+        for (int a = 0; a < kernel[2]; a++) {
+          for (int b = 0; b < kernel[3]; b++) {
+            int row = i * stride + a - padding;
+            int column = j * stride + b - padding;
+            if (row >= 0 && row < in[1] && column >= 0 && column < in[2]) {
+              int channel = o / perGroup * kernel[1] + c;
+              sum += x[((n * in[1] + row) * in[2] + column) * in[3] + channel]
+                      * weight[((o * kernel[1] + c) * kernel[2] + a) * kernel[3] + b];
+            }
+          }
+        }
+      }
+      y[at] = sum;
+    }
+    return y;
+  }
+
+  private static int[] ints(Shape shape) {
+    return Arrays.stream(shape.dims()).mapToInt(Math::toIntExact).toArray();
+  }
+
+  @Override
+  public Cost cost(List<Shape> inputs) {
+    Shape weight = inputs.get(1);
+    double outputs = infer(inputs).elements();
+    double products = outputs * weight.elements() / weight.dim(0);
+    return new Cost(2 * products, 4.0 * (inputs.get(0).elements() + weight.elements() + outputs));
+  }
+
+  public static List<Case> cases() {
+    return List.of(
+        with("one pixel, one channel", new Conv2d(1, 0, 1), Input.normal(1, 1, 1, 1), 1, 1, 1),
+        with("1x1, odd channels", new Conv2d(1, 0, 1), Input.normal(2, 3, 5, 7), 9, 1, 1),
+        with("3x3, prime extents", new Conv2d(1, 1, 1), Input.normal(2, 5, 7, 5), 6, 3, 3),
+        with("3x3, a vector of channels", new Conv2d(1, 1, 1), Input.normal(2, 4, 4, 16), 16, 3, 3),
+        with("3x3, one more than a vector", new Conv2d(1, 1, 1), Input.normal(1, 3, 3, 17), 17, 3, 3),
+        with("5x5 in small images", new Conv2d(1, 2, 1), Input.normal(2, 4, 3, 5), 6, 5, 5),
+        with("few input channels", new Conv2d(1, 1, 1), Input.normal(3, 5, 4, 1), 8, 3, 3),
+        with("few output channels", new Conv2d(1, 1, 1), Input.normal(3, 4, 5, 8), 3, 3, 3),
+        with("few channels, oblong kernel, no padding", new Conv2d(1, 0, 1), Input.normal(2, 6, 5, 6), 2, 3, 2),
+        with("few channels, wide padding", new Conv2d(1, 3, 1), Input.normal(1, 3, 4, 2), 6, 3, 3),
+        with("stride 2", new Conv2d(2, 1, 1), Input.normal(2, 7, 6, 5), 6, 3, 3),
+        with("stride 2 leaves a row unread", new Conv2d(2, 0, 1), Input.normal(2, 6, 6, 5), 6, 3, 3),
+        with("stride 3, 1x1", new Conv2d(3, 0, 1), Input.normal(1, 8, 7, 5), 6, 1, 1),
+        with("stride 2, few channels", new Conv2d(2, 1, 1), Input.normal(2, 6, 6, 1), 6, 4, 4),
+        with("groups", new Conv2d(1, 1, 2), Input.normal(2, 4, 5, 6), 10, 3, 3),
+        with("depthwise", new Conv2d(1, 1, 5), Input.normal(2, 4, 5, 5), 5, 3, 3),
+        unbiased("no bias", new Conv2d(1, 1, 1), Input.normal(2, 4, 4, 5), 6, 3, 3),
+        unbiased("no bias, few channels", new Conv2d(1, 1, 1), Input.normal(2, 4, 4, 5), 1, 3, 3),
+        with("mean 1000", new Conv2d(1, 1, 1), Input.normal(1000, 1, Shape.of(1, 4, 4, 5)), 6, 3, 3)
+            .within(2e-2, 1e-5, "products of 1000 cancel: 45 roundings of about 6e-5 each"),
+        halved(with("bf16", new Conv2d(1, 1, 1), Input.normal(2, 4, 5, 9).bf16(), 8, 3, 3)),
+        halved(with("bf16, 1x1", new Conv2d(1, 0, 1), Input.normal(2, 3, 5, 7).bf16(), 9, 1, 1)),
+        halved(with("bf16, few input channels", new Conv2d(1, 1, 1), Input.normal(2, 5, 4, 1).bf16(), 8, 3, 3)),
+        halved(with("bf16, few output channels", new Conv2d(1, 1, 1), Input.normal(2, 4, 5, 8).bf16(), 1, 3, 3)),
+        halved(with("bf16, stride 2, groups", new Conv2d(2, 1, 2), Input.normal(2, 6, 5, 6).bf16(), 4, 3, 3)));
+  }
+
+  private static Case with(String name, Conv2d conv, Input x, long outputs, long kh, long kw) {
+    long channels = x.shape().last() / conv.groups;
+    return Case.of(name, conv, x, Input.normal(outputs, channels, kh, kw), Input.normal(outputs));
+  }
+
+  private static Case unbiased(String name, Conv2d conv, Input x, long outputs, long kh, long kw) {
+    return Case.of(name, conv, x, Input.normal(outputs, x.shape().last() / conv.groups, kh, kw));
+  }
+
+  private static Case halved(Case contract) {
+    return contract
+        .within(6e-2, 1e-2, "weights and result rounded to 2^-8 in sums of up to 81 products of size 1")
+        .gradientsWithin(1);
+  }
+}
