@@ -2,6 +2,9 @@
 // shapes    n elements each; broadcast sees (k0,d0,k1,d1,k2,d2) and repeats b (k0,k1,k2) along every d
 // numerics  float32 arithmetic, one rounding to the storage type; the functions are those of math/activation.h
 // traffic   one read of each input and one write of the output: memory-bound beyond the caches, floor = bytes / bandwidth
+// measured  (32,32,32,64) x 7, 59 MB an array, 2 cores Zen 5, against 50-60 GB/s of DRAM: axpby 3.4 ms 51 GB/s,
+//           silu 2.2 ms 54 GB/s, its backward 3.4 ms 52 GB/s, exact gelu 3.6 ms 32 GB/s (compute-bound), broadcast of (C)
+//           2.2 ms 53 GB/s; in the caches (8 MB arrays) axpby 124 GB/s
 // limits    any n; ranges may be equal but not overlap partly
 // source    formulas in math/activation.h; derivatives are taken there beside each function
 
@@ -18,11 +21,16 @@ namespace {
 
 constexpr std::int64_t kChunk = 8192;  // elements a thread takes at once: 32 KB of float32, the first-level cache
 
-// Calls body(begin, end) over [0, n) in chunks, in parallel where that pays.
+// Elements from which waking other threads pays: one core adds 16 of them in a nanosecond, but takes a transcendental
+// function of 2 to 5.
+constexpr std::int64_t kCheap = 8 * RT_PARALLEL_MIN;
+constexpr std::int64_t kCostly = 2 * RT_PARALLEL_MIN;
+
+// Calls body(begin, end) over [0, n) in chunks, in parallel from `least` elements on.
 template <class Body>
-void for_chunks(std::int64_t n, Body&& body) {
+void for_chunks(std::int64_t n, std::int64_t least, Body&& body) {
   const std::int64_t chunks = (n + kChunk - 1) / kChunk;
-#pragma omp parallel for schedule(static) if (n > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (n > least)
   for (std::int64_t c = 0; c < chunks; c++) {
     body(c * kChunk, std::min(n, (c + 1) * kChunk));
   }
@@ -30,8 +38,8 @@ void for_chunks(std::int64_t n, Body&& body) {
 
 // out_i = function(x_i)
 template <class In, class Out, class Function>
-void map(const In* x, Out* out, std::int64_t n, Function function) {
-  for_chunks(n, [=](std::int64_t begin, std::int64_t end) {
+void map(const In* x, Out* out, std::int64_t n, Function function, std::int64_t least = kCheap) {
+  for_chunks(n, least, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; i++) {
       rt::store(out + i, function(rt::load(x + i)));
@@ -41,8 +49,8 @@ void map(const In* x, Out* out, std::int64_t n, Function function) {
 
 // out_i = function(x_i, y_i)
 template <class X, class Y, class Out, class Function>
-void map(const X* x, const Y* y, Out* out, std::int64_t n, Function function) {
-  for_chunks(n, [=](std::int64_t begin, std::int64_t end) {
+void map(const X* x, const Y* y, Out* out, std::int64_t n, Function function, std::int64_t least = kCheap) {
+  for_chunks(n, least, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; i++) {
       rt::store(out + i, function(rt::load(x + i), rt::load(y + i)));
@@ -84,7 +92,7 @@ struct Rows {
 template <class Body>
 void for_rows(std::int64_t rows, std::int64_t width, Body&& body) {
   const std::int64_t parts = std::max<std::int64_t>(1, (width + kChunk - 1) / kChunk);
-#pragma omp parallel for schedule(static) if (rows * width > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (rows * width > kCheap)
   for (std::int64_t task = 0; task < rows * parts; task++) {
     const std::int64_t begin = task % parts * kChunk;
     body(task / parts, begin, std::min(width, begin + kChunk));
@@ -180,7 +188,7 @@ rt_status rt_activation_forward(const void* x, void* y, int32_t function, double
     rt::dispatch(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       with_activation(function, slope, [&](auto f) {
-        map(static_cast<const T*>(x), static_cast<T*>(y), n, [f](float u) { return f.value(u); });
+        map(static_cast<const T*>(x), static_cast<T*>(y), n, [f](float u) { return f.value(u); }, kCostly);
       });
     });
   });
@@ -194,7 +202,7 @@ rt_status rt_activation_backward(const void* x, const void* gy, void* gx, int32_
       using T = typename decltype(tag)::type;
       with_activation(function, slope, [&](auto f) {
         map(static_cast<const T*>(x), static_cast<const T*>(gy), static_cast<T*>(gx), n,
-            [f](float u, float g) { return g * f.slope(u); });
+            [f](float u, float g) { return g * f.slope(u); }, kCostly);
       });
     });
   });

@@ -21,6 +21,7 @@
 namespace {
 
 constexpr std::int64_t kPairCost = 32;  // element-operations that a sine and a cosine are worth
+constexpr std::int64_t kParallel = 8 * RT_PARALLEL_MIN;  // copied elements from which waking other threads pays
 
 // Where the two halves of a row start.
 struct Halves {
@@ -111,7 +112,7 @@ RT_EXPORT(rt_fourier_backward);
 rt_status rt_lookup_forward(const float* table, const int64_t* ids, float* y, int64_t k, int64_t d, int64_t n) {
   return rt::guarded([&] {
     check_ids(ids, n, k);
-#pragma omp parallel for schedule(static) if (n * d > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (n * d > kParallel)
     for (std::int64_t i = 0; i < n; i++) {
       std::memcpy(y + i * d, table + ids[i] * d, d * sizeof(float));
     }
@@ -123,7 +124,7 @@ rt_status rt_lookup_backward(const int64_t* ids, const float* gy, float* gtable,
   return rt::guarded([&] {
     check_ids(ids, n, k);
     // Each thread owns a range of table rows and reads every id, so that a row is summed by one thread in order of i.
-#pragma omp parallel if ((k + n) * d > RT_PARALLEL_MIN)
+#pragma omp parallel if ((k + n) * d > kParallel)
     {
       const std::int64_t threads = omp_get_num_threads();
       const std::int64_t begin = k * omp_get_thread_num() / threads;

@@ -2,6 +2,8 @@
 // shapes    as in layout.h; bytes, or elements of 2, 4 or 8 bytes
 // numerics  bits are moved unchanged
 // traffic   one read and one write of each byte: memory-bound, floor = bytes / bandwidth
+// measured  59 MB, 2 cores Zen 5, against 50-60 GB/s of DRAM: half of a concatenation 53 GB/s, border of 1 on 32x32 45 GB/s,
+//           NHWC to NCHW 13 GB/s (44 GB/s in the caches)
 // limits    source and target do not overlap
 
 #include "retort/layout.h"
@@ -16,7 +18,8 @@
 namespace {
 
 constexpr std::int64_t kPiece = std::int64_t{64} << 10;  // bytes of a long row that a thread takes at once
-constexpr std::int64_t kParallelBytes = 4 * RT_PARALLEL_MIN;
+constexpr std::int64_t kParallel = 8 * RT_PARALLEL_MIN;  // elements from which waking other threads pays
+constexpr std::int64_t kParallelBytes = 4 * kParallel;
 constexpr std::int64_t kTile = 32;  // side of the square that is transposed inside the first-level cache
 
 // Calls body(row, begin, end) for pieces of rows of `row` bytes, in parallel where that pays.
@@ -50,7 +53,7 @@ template <class T>
 void permute_rows(const T* x, T* out, const Axes& a) {
   const std::int64_t width = a.extent[4];
   const std::int64_t rows = a.extent[0] * a.extent[1] * a.extent[2] * a.extent[3];
-#pragma omp parallel for schedule(static) if (rows * width > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (rows * width > kParallel)
   for (std::int64_t row = 0; row < rows; row++) {
     std::int64_t rest = row;
     std::int64_t source = 0;
@@ -85,7 +88,7 @@ void permute_tiles(const T* x, T* out, const Axes& a, int axis) {
   const std::int64_t wide = a.extent[4];
   const std::int64_t down = (tall + kTile - 1) / kTile;
   const std::int64_t across = (wide + kTile - 1) / kTile;
-#pragma omp parallel for schedule(static) if (planes * tall * wide > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (planes * tall * wide > kParallel)
   for (std::int64_t task = 0; task < planes * down * across; task++) {
     std::int64_t rest = task / (down * across);
     std::int64_t source = 0;

@@ -20,6 +20,7 @@ namespace {
 constexpr std::int64_t kCacheLine = 64;
 constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
 constexpr std::int64_t kSlice = std::int64_t{256} << 10;  // bytes a thread takes at once: a share of its L2 cache
+constexpr std::int64_t kSerialSlices = 4;                         // below, one thread is done before others wake
 
 std::int64_t round_up(std::int64_t bytes, std::int64_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -47,7 +48,7 @@ void* map_huge(std::int64_t bytes) {
 template <class Body>
 void for_slices(std::int64_t bytes, Body&& body) {
   const std::int64_t slices = (bytes + kSlice - 1) / kSlice;
-#pragma omp parallel for schedule(static) if (slices > 1)
+#pragma omp parallel for schedule(static) if (slices > kSerialSlices)
   for (std::int64_t s = 0; s < slices; s++) {
     body(s * kSlice, std::min(kSlice, bytes - s * kSlice));
   }

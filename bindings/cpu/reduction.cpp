@@ -3,6 +3,8 @@
 // numerics  float64 accumulators, one rounding at the end; products of two float32 are exact in float64
 // order     fixed slices of the dropped elements, chosen from the shape; 16 lanes inside a slice: same bits on any machine
 // traffic   one read of each large array (or one write): memory-bound, floor = bytes / bandwidth
+// measured  (224,32,32,64), 59 MB, 2 cores Zen 5, against 50-60 GB/s of DRAM: sum of all 0.85 ms 69 GB/s, to (C), (N,C) and
+//           (N) 0.82-0.85 ms 69-71 GB/s (part of it from the caches), to 3 channels 2.2 ms 26 GB/s
 // limits    any extents, empty sums are 0
 
 #include "retort/reduction.h"
@@ -21,6 +23,7 @@ constexpr std::int64_t kPiece = 4096;   // least elements worth a slice of their
 constexpr std::int64_t kColumns = 256;  // columns summed at once: 2 KB of accumulators stay in the first-level cache
 constexpr std::int64_t kNarrow = 32;    // rows below this width are summed several at a time to fill the vector lanes
 constexpr int kLanes = 16;
+constexpr std::int64_t kParallel = 8 * RT_PARALLEL_MIN;  // elements from which waking other threads pays: adding is cheap
 
 struct Groups {
   std::int64_t k0, d0, k1, d1, k2, d2;
@@ -78,7 +81,7 @@ void sum_runs(Source source, const Groups& g, std::int64_t slices, double* parti
   const std::int64_t parts = divide_up(g.d2, kPiece);
   const std::int64_t pieces = g.dropped_rows() * parts;
   const std::int64_t kept = g.small();
-#pragma omp parallel for schedule(static) if (g.large() > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (g.large() > kParallel)
   for (std::int64_t task = 0; task < slices * kept; task++) {
     const std::int64_t slice = task / kept;
     const std::int64_t k = task % kept;
@@ -134,7 +137,7 @@ void sum_rows(Source source, const Groups& g, std::int64_t slices, double* parti
   const std::int64_t tiles = divide_up(g.k2, kColumns);
   const std::int64_t units = g.k0 * g.k1;
   const std::int64_t rows = g.dropped_rows();
-#pragma omp parallel for schedule(static) if (g.large() > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (g.large() > kParallel)
   for (std::int64_t task = 0; task < slices * units * tiles; task++) {
     const std::int64_t slice = task / (units * tiles);
     const std::int64_t unit = task / tiles % units;
@@ -171,7 +174,7 @@ void reduce(Source source, const Groups& g, double scale, Out* out) {
 template <class In, class Out>
 void expand(const In* small, const Groups& g, float scale, Out* out) {
   const std::int64_t rows = g.k0 * g.d0 * g.k1 * g.d1;
-#pragma omp parallel for schedule(static) if (g.large() > RT_PARALLEL_MIN)
+#pragma omp parallel for schedule(static) if (g.large() > kParallel)
   for (std::int64_t row = 0; row < rows * (g.d2 != 1 ? g.k2 : 1); row++) {
     const std::int64_t large = g.d2 != 1 ? row / g.k2 : row;
     const std::int64_t k = large / g.d1;

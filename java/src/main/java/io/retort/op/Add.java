@@ -76,7 +76,7 @@ public record Add(double alpha, double beta) implements Op {
         Case.of("scalars", new Add(1, 1), Input.normal(), Input.normal()),
         Case.of("prime", new Add(1, -1), Input.normal(3, 37), Input.normal(3, 37)),
         Case.of("tail", new Add(0.5, 2), Input.normal(65), Input.normal(65)),
-        Case.of("parallel", new Add(1, 2), Input.normal(41, 1009), Input.normal(41, 1009)),
+        Case.of("parallel", new Add(1, 2), Input.normal(263, 1009), Input.normal(263, 1009)),
         Case.of(
                 "mean 1000",
                 new Add(1, -1),

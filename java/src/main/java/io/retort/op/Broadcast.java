@@ -122,6 +122,8 @@ public record Broadcast(Kind kind) implements Op {
               kind + " five groups", op, Input.normal(2, 3, 2, 3, 2), Input.normal(2, 1, 2, 1, 2)));
       cases.add(Case.of(kind + " one element", op, Input.normal(1), Input.normal(1)));
       cases.add(
+          Case.of(kind + " parallel", op, Input.normal(17, 131, 128), Input.normal(17, 1, 128)));
+      cases.add(
           Case.of(kind + " mean 1000", op, Input.normal(1000, 1, Shape.of(6, 17)), Input.normal(17))
               .within(1e-3, 1e-5, "products of 1000 are rounded at 2^-14, six of them are summed"));
       cases.add(

@@ -69,7 +69,7 @@ public record Dropout(double p, PhiloxKey key) implements Op {
         Case.of("prime", new Dropout(0.13, key), Input.normal(3, 7, 13)),
         Case.of("nothing dropped", new Dropout(0, key), Input.normal(37)),
         Case.of("nearly all dropped", new Dropout(0.9, key), Input.normal(257)),
-        Case.of("parallel", new Dropout(0.1, key), Input.normal(11, 4099)),
+        Case.of("parallel", new Dropout(0.1, key), Input.normal(5, 4099)),
         Case.of("bf16", new Dropout(0.13, key), Input.normal(5, 31).bf16())
             .within(1e-2, 1e-2, "the result is rounded to 2^-8"));
   }

@@ -78,6 +78,6 @@ public record Lookup() implements Op {
         Case.of("labels", new Lookup(), Input.normal(10, 7), Input.integers(10, 13)),
         Case.of("repeated", new Lookup(), Input.normal(3, 5), Input.integers(2, 31)),
         Case.of("any shape of ids", new Lookup(), Input.normal(6, 3), Input.integers(6, 2, 5)),
-        Case.of("parallel", new Lookup(), Input.normal(11, 257), Input.integers(11, 151)));
+        Case.of("parallel", new Lookup(), Input.normal(11, 257), Input.integers(11, 1051)));
   }
 }

@@ -87,7 +87,7 @@ public record Permute(List<Integer> axes) implements Op {
         Case.of("rows kept", new Permute(List.of(1, 0, 2)), Input.normal(3, 5, 8)),
         Case.of("reversed", new Permute(List.of(3, 2, 1, 0)), Input.normal(2, 3, 4, 5)),
         Case.of("patches", new Permute(List.of(0, 1, 3, 2, 4, 5)), Input.normal(2, 2, 3, 2, 3, 2)),
-        Case.of("parallel", new Permute(List.of(0, 2, 1)), Input.normal(9, 65, 67)),
+        Case.of("parallel", new Permute(List.of(0, 2, 1)), Input.normal(65, 65, 67)),
         Case.of("bf16", new Permute(List.of(0, 3, 1, 2)), Input.normal(2, 3, 5, 3).bf16())
             .within(0, 4e-3, "values are moved; the incoming gradient is rounded to 2^-8"));
   }
