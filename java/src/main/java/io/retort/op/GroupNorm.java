@@ -10,11 +10,13 @@ import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// `y = (x - mean_g) / sqrt(var_g + eps) * gamma_c + beta_c`, statistics per (sample, group), then SiLU if asked.
+/// `y = (x - mean_g) / sqrt(var_g + eps) * gamma_c + beta_c`, statistics per (sample, group), then
+/// SiLU if asked.
 ///
-/// Inputs: x `(N, ..., C)` float32 or bfloat16, gamma and beta `(C)` float32. As many groups as channels is instance norm.
-/// Saved: mean, rstd `(N, groups)`; the backward pass recomputes the rest from x. Cost: x is read once from memory and y
-/// written once; memory-bound. Source: Wu & He 2018, eq. 7.
+/// Inputs: x `(N, ..., C)` float32 or bfloat16, gamma and beta `(C)` float32. As many groups as
+/// channels is instance norm. Saved: mean, rstd `(N, groups)`; the backward pass recomputes the
+/// rest from x. Cost: x is read once from memory and y written once; memory-bound. Source: Wu & He
+/// 2018, eq. 7.
 ///
 /// @param groups how many equal runs of channels share their statistics
 /// @param eps added to the variance
@@ -37,7 +39,13 @@ public record GroupNorm(int groups, double eps, boolean silu) implements Op {
     }
     if (x.last() % groups != 0) {
       throw new ShapeException(
-          "group_norm: channels must be a multiple of " + groups + " groups, got " + x.last() + " (x " + x + ")");
+          "group_norm: channels must be a multiple of "
+              + groups
+              + " groups, got "
+              + x.last()
+              + " (x "
+              + x
+              + ")");
     }
     return scaled(name(), inputs);
   }
@@ -47,8 +55,16 @@ public record GroupNorm(int groups, double eps, boolean silu) implements Op {
     Shape channels = Shape.of(inputs.getFirst().last());
     if (!inputs.get(1).equals(channels) || !inputs.get(2).equals(channels)) {
       throw new ShapeException(
-          op + ": gamma and beta must be " + channels + ", got " + inputs.get(1) + " and " + inputs.get(2)
-              + " (x " + inputs.getFirst() + ")");
+          op
+              + ": gamma and beta must be "
+              + channels
+              + ", got "
+              + inputs.get(1)
+              + " and "
+              + inputs.get(2)
+              + " (x "
+              + inputs.getFirst()
+              + ")");
     }
     return inputs.getFirst();
   }

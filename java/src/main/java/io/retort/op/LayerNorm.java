@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /// `y = (x - mean) / sqrt(var + eps) * gamma_c + beta_c`, statistics over the last axis.
 ///
-/// Inputs: x `(..., C)` float32 or bfloat16, gamma and beta `(C)` float32. Saved: mean, rstd of every row. Cost: one read
-/// and one write of x; memory-bound. Source: Ba, Kiros & Hinton 2016, eq. 3-4.
+/// Inputs: x `(..., C)` float32 or bfloat16, gamma and beta `(C)` float32. Saved: mean, rstd of
+/// every row. Cost: one read and one write of x; memory-bound. Source: Ba, Kiros & Hinton 2016, eq.
+/// 3-4.
 ///
 /// @param eps added to the variance
 public record LayerNorm(double eps) implements Op {
@@ -74,7 +75,10 @@ public record LayerNorm(double eps) implements Op {
     for (int row = 0; row < x.length; row += channels) {
       double mean = Arrays.stream(x, row, row + channels).average().orElse(0);
       double variance =
-          Arrays.stream(x, row, row + channels).map(v -> (v - mean) * (v - mean)).average().orElse(0);
+          Arrays.stream(x, row, row + channels)
+              .map(v -> (v - mean) * (v - mean))
+              .average()
+              .orElse(0);
       for (int c = 0; c < channels; c++) {
         double normalised = (x[row + c] - mean) / Math.sqrt(variance + eps);
         y[row + c] = normalised * inputs.get(1)[c] + inputs.get(2)[c];

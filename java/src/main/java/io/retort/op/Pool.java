@@ -10,11 +10,12 @@ import java.util.Collections;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// `y_ij` = mean or maximum of the `kernel x kernel` window at `(stride i, stride j)`; windows lie inside the image.
+/// `y_ij` = mean or maximum of the `kernel x kernel` window at `(stride i, stride j)`; windows lie
+/// inside the image.
 ///
-/// x `(N, H, W, C)` float32 or bfloat16; y has `(H - kernel) / stride + 1` rows, rounded down, and columns alike. The
-/// gradient of a maximum goes to the first pixel, in reading order, that has it. Cost: one read and one write;
-/// memory-bound.
+/// x `(N, H, W, C)` float32 or bfloat16; y has `(H - kernel) / stride + 1` rows, rounded down, and
+/// columns alike. The gradient of a maximum goes to the first pixel, in reading order, that has it.
+/// Cost: one read and one write; memory-bound.
 public record Pool(Kind kind, int kernel, int stride) implements Op {
 
   public enum Kind {

@@ -12,10 +12,11 @@ import org.jspecify.annotations.Nullable;
 
 /// Halves or doubles images with a separable FIR filter, as the networks of EDM do.
 ///
-/// With `f = filter / sum`, k taps and pad `p = (k - 1) / 2` rounded down, along rows and columns: DOWN is
-/// `y[o] = sum_t f[t] x[2 o + t - p]`, UP adds `2 f[t] x[i]` to `y[2 i + t - p]`. Filter `[1, 1]` takes the mean of 2 x 2
-/// pixels or repeats each pixel. x `(N, H, W, C)` float32 or bfloat16; an even k gives exactly half and double sizes.
-/// Cost: one read and one write; memory-bound for 2 taps. Source: Karras et al. 2022, network blocks.
+/// With `f = filter / sum`, k taps and pad `p = (k - 1) / 2` rounded down, along rows and columns:
+/// DOWN is `y[o] = sum_t f[t] x[2 o + t - p]`, UP adds `2 f[t] x[i]` to `y[2 i + t - p]`. Filter
+/// `[1, 1]` takes the mean of 2 x 2 pixels or repeats each pixel. x `(N, H, W, C)` float32 or
+/// bfloat16; an even k gives exactly half and double sizes. Cost: one read and one write;
+/// memory-bound for 2 taps. Source: Karras et al. 2022, network blocks.
 ///
 /// @param filter taps, e.g. `[1, 1]` or `[1, 3, 3, 1]`; only their ratios matter
 public record Resample(Direction direction, List<Double> filter) implements Op {
@@ -144,14 +145,20 @@ public record Resample(Direction direction, List<Double> filter) implements Op {
       cases.add(Case.of(direction + " 1331, odd sizes", smooth, Input.normal(1, 5, 7, 3)));
       cases.add(Case.of(direction + " 1331, smallest", smooth, Input.normal(1, 2, 2, 17)));
       cases.add(
-          Case.of(direction + " asymmetric", new Resample(direction, lopsided), Input.normal(1, 6, 4, 9)));
+          Case.of(
+              direction + " asymmetric",
+              new Resample(direction, lopsided),
+              Input.normal(1, 6, 4, 9)));
       cases.add(
           Case.of(
               direction + " 3 taps",
               new Resample(direction, List.of(1.0, 2.0, 1.0)),
               Input.normal(1, 5, 6, 33)));
       cases.add(
-          Case.of(direction + " 1 tap", new Resample(direction, List.of(2.0)), Input.normal(1, 4, 3, 7)));
+          Case.of(
+              direction + " 1 tap",
+              new Resample(direction, List.of(2.0)),
+              Input.normal(1, 4, 3, 7)));
       cases.add(Case.of(direction + " parallel", smooth, Input.normal(2, 16, 18, 16)));
       cases.add(
           Case.of(direction + " bf16", smooth, Input.normal(1, 6, 4, 9).bf16())

@@ -6,8 +6,7 @@ import java.lang.invoke.MethodHandle;
 ///
 /// A `dtype` is 0 for float32 and 1 for bfloat16.
 public final class AugmentLibrary {
-  private static final MethodHandle COLOR =
-      NativeLibrary.bind("rt_augment_color", "ppllldddi");
+  private static final MethodHandle COLOR = NativeLibrary.bind("rt_augment_color", "ppllldddi");
   private static final MethodHandle WARP_FORWARD =
       NativeLibrary.bind("rt_augment_warp_forward", "pplllldddddddi");
   private static final MethodHandle WARP_BACKWARD =

@@ -2,7 +2,8 @@ package io.retort.bindings.cpu;
 
 import java.lang.invoke.MethodHandle;
 
-/// Normalisation kernels on raw addresses; `retort/group_norm.h` and `retort/layer_norm.h` are the specification.
+/// Normalisation kernels on raw addresses; `retort/group_norm.h` and `retort/layer_norm.h` are the
+/// specification.
 ///
 /// A `dtype` is 0 for float32 and 1 for bfloat16; a gradient whose address is 0 is not computed.
 public final class NormLibrary {

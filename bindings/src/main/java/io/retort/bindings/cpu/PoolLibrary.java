@@ -19,7 +19,15 @@ public final class PoolLibrary {
 
   /// `y` = means of the windows of `x`.
   public static void avgForward(
-      long x, long y, long n, long height, long width, long channels, long kernel, long stride, int dtype) {
+      long x,
+      long y,
+      long n,
+      long height,
+      long width,
+      long channels,
+      long kernel,
+      long stride,
+      int dtype) {
     int status;
     try {
       status =
@@ -32,7 +40,15 @@ public final class PoolLibrary {
 
   /// Gradient of [#avgForward].
   public static void avgBackward(
-      long dy, long dx, long n, long height, long width, long channels, long kernel, long stride, int dtype) {
+      long dy,
+      long dx,
+      long n,
+      long height,
+      long width,
+      long channels,
+      long kernel,
+      long stride,
+      int dtype) {
     int status;
     try {
       status =
@@ -45,7 +61,15 @@ public final class PoolLibrary {
 
   /// `y` = maxima of the windows of `x`.
   public static void maxForward(
-      long x, long y, long n, long height, long width, long channels, long kernel, long stride, int dtype) {
+      long x,
+      long y,
+      long n,
+      long height,
+      long width,
+      long channels,
+      long kernel,
+      long stride,
+      int dtype) {
     int status;
     try {
       status =
@@ -72,7 +96,8 @@ public final class PoolLibrary {
     try {
       status =
           (int)
-              MAX_BACKWARD.invokeExact(x, dy, dx, n, height, width, channels, kernel, stride, dtype);
+              MAX_BACKWARD.invokeExact(
+                  x, dy, dx, n, height, width, channels, kernel, stride, dtype);
     } catch (Throwable e) {
       throw NativeLibrary.unreachable(e);
     }

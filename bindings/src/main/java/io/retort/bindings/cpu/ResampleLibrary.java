@@ -6,7 +6,8 @@ import java.lang.invoke.MethodHandle;
 
 /// FIR resampling on raw addresses; `retort/resample.h` is the specification.
 ///
-/// Sizes are those of x; a `dtype` is 0 for float32 and 1 for bfloat16; `up` is 0 to halve and 1 to double.
+/// Sizes are those of x; a `dtype` is 0 for float32 and 1 for bfloat16; `up` is 0 to halve and 1 to
+/// double.
 public final class ResampleLibrary {
   private static final MethodHandle FORWARD =
       NativeLibrary.bind("rt_resample_forward", "ppplilllli");
@@ -17,7 +18,15 @@ public final class ResampleLibrary {
 
   /// `y` = `x` halved or doubled.
   public static void forward(
-      long x, long y, double[] filter, int up, long n, long height, long width, long channels, int dtype) {
+      long x,
+      long y,
+      double[] filter,
+      int up,
+      long n,
+      long height,
+      long width,
+      long channels,
+      int dtype) {
     int status;
     try (var arena = Arena.ofConfined()) {
       long taps = arena.allocateFrom(ValueLayout.JAVA_DOUBLE, filter).address();
@@ -31,12 +40,21 @@ public final class ResampleLibrary {
 
   /// Gradient of [#forward].
   public static void backward(
-      long dy, long dx, double[] filter, int up, long n, long height, long width, long channels, int dtype) {
+      long dy,
+      long dx,
+      double[] filter,
+      int up,
+      long n,
+      long height,
+      long width,
+      long channels,
+      int dtype) {
     int status;
     try (var arena = Arena.ofConfined()) {
       long taps = arena.allocateFrom(ValueLayout.JAVA_DOUBLE, filter).address();
       long count = filter.length;
-      status = (int) BACKWARD.invokeExact(dy, dx, taps, count, up, n, height, width, channels, dtype);
+      status =
+          (int) BACKWARD.invokeExact(dy, dx, taps, count, up, n, height, width, channels, dtype);
     } catch (Throwable e) {
       throw NativeLibrary.unreachable(e);
     }
