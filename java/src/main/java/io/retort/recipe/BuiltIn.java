@@ -65,6 +65,13 @@ public final class BuiltIn {
                 : Optional.empty());
   }
 
+  /// Whether [#metricNet] would find one.
+  public static boolean hasMetricNet(String data) {
+    String file = metricNetFile(data);
+    return BuiltIn.class.getResource(ROOT + "metrics/" + file) != null
+        || Files.exists(metricNetFolder(data).resolve(file));
+  }
+
   /// The file a metric-net run leaves in its folder.
   public static String metricNetFile(String data) {
     return "lenet-" + data + ".safetensors";

@@ -72,10 +72,16 @@ public final class RecipeReader {
         compose(name, yaml)
             .map(node -> Records.read(Recipe.DEFAULT, mapping(name, node), "", name))
             .orElse(Recipe.DEFAULT);
+    return with(recipe, sets);
+  }
+
+  /// The recipe with some keys set, in order.
+  public static Recipe with(Recipe recipe, List<String> sets) {
+    Recipe changed = recipe;
     for (String set : sets) {
-      recipe = set(recipe, set);
+      changed = set(changed, set);
     }
-    return recipe;
+    return changed;
   }
 
   private static Recipe set(Recipe recipe, String set) {

@@ -1,0 +1,97 @@
+package io.retort.report;
+
+import io.retort.data.ImageBytes;
+import io.retort.data.Images;
+import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.ImageSampler;
+import io.retort.diffusion.KarrasSigmas;
+import io.retort.distill.Dmd2;
+import io.retort.distill.EdmTraining;
+import io.retort.grad.Parameters;
+import io.retort.net.UNet;
+import io.retort.op.Backend;
+import io.retort.recipe.Recipe;
+import io.retort.train.RoleState;
+import io.retort.train.Trainer;
+import java.util.LinkedHashMap;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.function.LongConsumer;
+import org.jspecify.annotations.Nullable;
+
+/// The samplers of a run by the name of their row, and the noise and classes they all start from.
+final class Generators {
+  static final String TEACHER = "teacher";
+  static final String TEACHER_ONE_STEP = "teacher_one_step";
+  static final String STUDENT = "student";
+
+  /// The same for every run, so that pictures and numbers of two runs can be compared.
+  private static final long LATENT_SEED = 271828;
+
+  private Generators() {}
+
+  /// The samplers of a method, the multi-step teacher first; they borrow the trainer's weights. Empty for a classifier.
+  static SequencedMap<String, ImageSampler> of(Recipe recipe, Trainer trainer, Backend backend) {
+    SequencedMap<String, ImageSampler> samplers = new LinkedHashMap<>();
+    RoleState teacher =
+        switch (recipe.method()) {
+          case EDM -> trainer.roles().get(EdmTraining.TEACHER);
+          case DMD2 -> trainer.roles().get(Dmd2.TEACHER);
+          case CLASSIFIER -> null;
+        };
+    if (teacher != null) {
+      Denoiser denoiser = denoiser(teacher, trainer);
+      int steps = recipe.evaluation().teacherSteps();
+      samplers.put(TEACHER, ImageSampler.of(backend, denoiser, teacher.best(), steps));
+      samplers.put(TEACHER_ONE_STEP, ImageSampler.of(backend, denoiser, teacher.best(), 1));
+    }
+    RoleState student = trainer.roles().get(Dmd2.STUDENT);
+    if (student != null) {
+      samplers.put(
+          STUDENT, oneStep(recipe, backend, denoiser(student, trainer), student.best()));
+    }
+    return samplers;
+  }
+
+  /// A one-step student: starts from the noise level it was distilled at.
+  static ImageSampler oneStep(
+      Recipe recipe, Backend backend, Denoiser denoiser, Parameters parameters) {
+    KarrasSigmas edm = KarrasSigmas.EDM;
+    KarrasSigmas sigmas = new KarrasSigmas(edm.min(), recipe.dmd2().sigmaMax(), edm.rho());
+    ImageSampler sampler = ImageSampler.of(backend, denoiser, parameters, 1);
+    return new ImageSampler(backend, denoiser, parameters, 1, sigmas, sampler.batch());
+  }
+
+  /// The sampler whose pictures show how the run is doing: of what is trained.
+  static Optional<ImageSampler> shown(SequencedMap<String, ImageSampler> samplers) {
+    return Optional.ofNullable(
+        samplers.containsKey(STUDENT) ? samplers.get(STUDENT) : samplers.get(TEACHER));
+  }
+
+  /// `count` 8-bit images from the shared latents, classes in turn.
+  static Images draw(ImageSampler sampler, int count, LongConsumer progress) {
+    UNet network = sampler.denoiser().network();
+    int[] labels = new int[count];
+    byte[] classes = new byte[count];
+    for (int i = 0; i < count; i++) {
+      labels[i] = network.classes() == 0 ? 0 : i % network.classes();
+      classes[i] = (byte) labels[i];
+    }
+    int @Nullable [] asked = network.classes() == 0 ? null : labels;
+    float[] images = sampler.sample(sampler.latents(LATENT_SEED, 0, count), asked, progress);
+    return new Images(
+        count,
+        network.resolution(),
+        network.resolution(),
+        network.imageChannels(),
+        ImageBytes.quantise(images),
+        classes);
+  }
+
+  private static Denoiser denoiser(RoleState role, Trainer trainer) {
+    return switch (role.role().net()) {
+      case UNet network -> new Denoiser(network, trainer.spec().sigmaData());
+      default -> throw new IllegalStateException(role.role().name() + " draws no images");
+    };
+  }
+}
