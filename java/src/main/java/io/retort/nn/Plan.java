@@ -19,6 +19,9 @@ public final class Plan {
 
   private final SequencedMap<String, Entry> entries = new LinkedHashMap<>();
 
+  /// An empty plan.
+  public Plan() {}
+
   /// Declares one parameter.
   ///
   /// @throws IllegalArgumentException if the name is taken
