@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
@@ -37,7 +38,8 @@ public final class ModelConfig {
     } catch (IOException failure) {
       throw new CheckpointException(file, "", failure);
     } catch (Json.JsonException | IllegalArgumentException malformed) {
-      throw new CheckpointException(file, "", malformed.getMessage());
+      throw new CheckpointException(
+          file, "", Objects.requireNonNullElse(malformed.getMessage(), "is no configuration"));
     }
   }
 
