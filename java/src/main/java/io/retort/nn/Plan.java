@@ -19,6 +19,8 @@ public final class Plan {
 
   private final SequencedMap<String, Entry> entries = new LinkedHashMap<>();
 
+  public Plan() {}
+
   /// An empty plan.
   public Plan() {}
 
