@@ -19,8 +19,6 @@ public final class Plan {
 
   private final SequencedMap<String, Entry> entries = new LinkedHashMap<>();
 
-  public Plan() {}
-
   /// An empty plan.
   public Plan() {}
 
