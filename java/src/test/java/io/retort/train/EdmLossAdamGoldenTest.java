@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.retort.Golden;
 import io.retort.backend.CpuBackend;
 import io.retort.diffusion.Denoiser;
+import io.retort.grad.Parameter;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -45,12 +46,24 @@ final class EdmLossAdamGoldenTest {
         }
         adam.update(backend, 1e-3, average, 0.95);
       }
-      parameters
-          .all()
-          .forEach(p -> Golden.assertClose(p.name(), p.value().floats(), golden.floats("w_adam3/" + p.name()), 2e-5, 1e-4));
-      average
-          .all()
-          .forEach(p -> Golden.assertClose(p.name(), p.value().floats(), golden.floats("ema3/" + p.name()), 2e-6, 1e-5));
+      compare(golden, "w_adam3/", parameters, 2e-5, 1e-4);
+      compare(golden, "ema3/", average, 2e-6, 1e-5);
+    }
+  }
+
+  /// Key biases are left out: softmax does not change when all scores of a query shift, so their true gradient is zero,
+  /// and what Adam makes of the rounding noise is of the size of the learning rate in either direction.
+  private static void compare(
+      Golden golden, String prefix, Parameters parameters, double atol, double rtol) {
+    for (Parameter p : parameters.all()) {
+      float[] expected = golden.floats(prefix + p.name());
+      float[] actual = p.value().floats();
+      if (p.name().endsWith("qkv.bias")) {
+        for (int key = 1; key < expected.length; key += 3) {
+          actual[key] = expected[key];
+        }
+      }
+      Golden.assertClose(prefix + p.name(), actual, expected, atol, rtol);
     }
   }
 
