@@ -10,6 +10,7 @@ module io.retort {
   requires info.picocli;
   requires java.desktop;
   requires jdk.jfr;
+  requires jdk.unsupported;
   requires org.snakeyaml.engine;
   requires transitive io.retort.bindings;
   requires static transitive org.jspecify;
@@ -29,4 +30,6 @@ module io.retort {
   exports io.retort.metrics;
   exports io.retort.recipe;
   exports io.retort.report;
+
+  opens io.retort.cli to info.picocli;
 }

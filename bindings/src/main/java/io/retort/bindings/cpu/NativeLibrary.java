@@ -112,6 +112,20 @@ public final class NativeLibrary {
     return FILE;
   }
 
+  /// The version of oneDNN that is loaded, such as `3.13.0`.
+  public static String oneDnnVersion() {
+    var function =
+        LINKER.downcallHandle(symbol("dnnl_version"), FunctionDescriptor.of(ValueLayout.ADDRESS));
+    MemorySegment version;
+    try {
+      version = (MemorySegment) function.invokeExact();
+    } catch (Throwable e) {
+      throw unreachable(e);
+    }
+    int[] numbers = version.reinterpret(3 * Integer.BYTES).toArray(ValueLayout.JAVA_INT);
+    return "%d.%d.%d".formatted(numbers[0], numbers[1], numbers[2]);
+  }
+
   /// Every operation of the library with its signature.
   public static Map<String, String> operations() {
     return SIGNATURES;
