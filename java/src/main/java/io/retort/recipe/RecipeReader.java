@@ -10,8 +10,10 @@ import java.util.List;
 import java.util.Optional;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.composer.Composer;
+import org.snakeyaml.engine.v2.events.CollectionStartEvent;
 import org.snakeyaml.engine.v2.events.Event;
-import org.snakeyaml.engine.v2.exceptions.Mark;
+import org.snakeyaml.engine.v2.events.NodeEvent;
+import org.snakeyaml.engine.v2.events.ScalarEvent;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
 import org.snakeyaml.engine.v2.nodes.MappingNode;
@@ -22,7 +24,7 @@ import org.snakeyaml.engine.v2.scanner.StreamReader;
 
 /// Reads recipes: YAML that states what differs from [Recipe#DEFAULT], then `key=value` settings on top.
 ///
-/// A recipe is untrusted text: at most 64 KiB, 16 levels deep, without anchors; every mistake is a [RecipeException].
+/// A recipe is untrusted text: at most 64 KiB, 16 levels deep, without anchors and tags; every mistake is a [RecipeException].
 public final class RecipeReader {
   private static final int MAX_BYTES = 1 << 16;
   private static final int MAX_DEPTH = 16;
@@ -131,16 +133,22 @@ public final class RecipeReader {
     int depth = 0;
     while (events.hasNext()) {
       Event event = events.next();
-      Optional<Mark> mark = event.getStartMark();
-      switch (event.getEventId()) {
-        case MappingStart, SequenceStart -> depth++;
-        case MappingEnd, SequenceEnd -> depth--;
-        case Alias ->
-            throw new RecipeException(Records.where(name, mark), "", "must not use anchors");
-        default -> {}
-      }
+      depth +=
+          switch (event.getEventId()) {
+            case MappingStart, SequenceStart -> 1;
+            case MappingEnd, SequenceEnd -> -1;
+            default -> 0;
+          };
+      String where = Records.where(name, event.getStartMark());
       if (depth > MAX_DEPTH) {
-        throw new RecipeException(Records.where(name, mark), "", "is nested too deeply");
+        throw new RecipeException(where, "", "is nested too deeply");
+      }
+      if (event instanceof NodeEvent node && node.getAnchor().isPresent()) {
+        throw new RecipeException(where, "", "must not use anchors");
+      }
+      if (event instanceof ScalarEvent scalar && scalar.getTag().isPresent()
+          || event instanceof CollectionStartEvent start && start.getTag().isPresent()) {
+        throw new RecipeException(where, "", "must not use tags");
       }
     }
   }
