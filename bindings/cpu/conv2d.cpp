@@ -1,4 +1,20 @@
-// conv2d.cpp   y = x * weight + bias, channels-last, through oneDNN
+// conv2d.cpp   y = x * weight + bias, channels-last, and its gradients, through oneDNN; thin sides in conv2d_thin.cpp
+// shapes    x (N, H, W, Cin), y (N, Ho, Wo, Cout) f32 or bf16; weight (Cout, Cin/groups, kh, kw), bias (Cout) f32
+// threads   images are cut into chunks of about 2 MB which threads take in turn, each with a primitive made for one
+//           thread; too few images are left to oneDNN's own division
+// numerics  float32 sums. Outputs do not depend on the number of threads; a weight gradient is the sum of one part a
+//           thread in order, bit-identical from run to run for one number of threads
+// traffic   2 N Ho Wo Cout Cin/groups kh kw FLOP each way; one read of the weights to lay them out anew for each call.
+//           Compute-bound from about 16 channels on
+// measured  2 cores Zen 5 (530 GFLOP/s f32, 970 bf16), batch 32, ms forward / data / weights (GFLOP/s):
+//           64->64   32x32  f32 5.3 / 5.3 / 6.2 (452 / 454 / 393)      bf16 2.7 / 2.7 / 3.4 (910 / 911 / 701)
+//           128->128 16x16  f32 4.7 / 4.7 / 5.4 (511 / 509 / 450)      bf16 2.4 / 2.5 / 3.0 (1010 / 979 / 819)
+//           256->128 16x16  f32 9.7 / 9.7 / 11.3 (497 / 496 / 427)     bf16 4.9 / 4.8 / 6.1 (982 / 1002 / 789)
+//           128->128 8x8    f32 1.17 / 1.15 / 1.23 (516 / 527 / 492)   bf16 0.62 / 0.63 / 0.79 (970 / 953 / 761)
+//           batch 64, f32: 32->32 28x28 2.1 / 2.2 / 2.2 (445 / 412 / 412); 64->64 14x14 1.9 / 1.9 / 2.1
+//           (496 / 490 / 445); 96->96 7x7 1.04 / 1.04 / 1.08 (500 / 500 / 482)
+// limits    every extent in [1, 2^31); any kernel, stride, padding and groups. bf16 on a CPU that cannot multiply it is
+//           widened to f32 first
 // source    oneDNN convolution primitives, algorithm convolution_direct
 #include "retort/conv2d.h"
 
@@ -28,14 +44,17 @@ using rt::onednn::Type;
 // FLOP that one core does in about 20 us: below it a second thread arrives too late.
 constexpr double kAloneFlop = 4.0e6;
 
-// Threads with a weight gradient of their own; on more of them adding the gradients up would show.
-constexpr std::int64_t kMostParts = 8;
+constexpr const char* kName = "conv2d";
 
-enum Kind : std::int64_t { kForward, kBackwardData, kBackwardWeights };
+// Bytes of input and output that a thread works on at a time: what stays close to a core.
+constexpr std::int64_t kChunkBytes = 2 << 20;
+
+enum Kind : std::int64_t { kForward, kBackwardData, kBackwardWeights, kPackForward, kPackData, kUnpackWeights };
 
 struct Conv {
   std::int64_t n, h, w, c_in, c_out, kh, kw, stride, padding, groups;
   std::int32_t dtype;
+  bool solo = false;  // run by one thread of several: primitives, and so their layouts of weights, are made for one
 
   std::int64_t out(std::int64_t extent, std::int64_t kernel) const {
     return (extent + 2 * padding - kernel) / stride + 1;
@@ -69,11 +88,22 @@ struct Conv {
     return {n, h, w, c_in, out(h, kh), out(w, kw), c_out, kh, kw, padding, -1, dtype};
   }
 
+  std::int64_t weights() const { return c_out * (c_in / groups) * kh * kw; }
+  std::int64_t element() const { return dtype == RT_F32 ? sizeof(float) : sizeof(rt::bf16); }
+  std::int64_t x_bytes() const { return h * w * c_in * element(); }
+  std::int64_t y_bytes() const { return out(h, kh) * out(w, kw) * c_out * element(); }
+  std::int64_t image_bytes() const { return x_bytes() + y_bytes(); }
+
   double flop() const {
     return 2.0 * static_cast<double>(n * out(h, kh) * out(w, kw) * c_out) *
            static_cast<double>(c_in / groups * kh * kw);
   }
 };
+
+std::int64_t padded(std::int64_t floats) { return (floats + 15) / 16 * 16; }
+
+// Whole cache lines of floats that hold so many bytes.
+std::int64_t floats_of(std::size_t bytes) { return padded(static_cast<std::int64_t>((bytes + 3) / 4)); }
 
 dnnl::convolution_forward::primitive_desc forward_desc(const Conv& conv, bool biased) {
   return {rt::onednn::engine(),
@@ -89,16 +119,37 @@ dnnl::convolution_forward::primitive_desc forward_desc(const Conv& conv, bool bi
           rt::onednn::attributes()};
 }
 
+dnnl::convolution_backward_data::primitive_desc data_desc(const Conv& conv) {
+  return {rt::onednn::engine(), dnnl::algorithm::convolution_direct, conv.images(conv.x()),     conv.packed(),
+          conv.images(conv.y()), conv.strides(),                      conv.pads(),               conv.far_pads(),
+          forward_desc(conv, false), rt::onednn::attributes()};
+}
+
+dnnl::convolution_backward_weights::primitive_desc weights_desc(const Conv& conv, bool biased) {
+  return {rt::onednn::engine(),
+          dnnl::algorithm::convolution_direct,
+          conv.images(conv.x()),
+          conv.gradient(),
+          biased ? conv.bias() : Desc(),
+          conv.images(conv.y()),
+          conv.strides(),
+          conv.pads(),
+          conv.far_pads(),
+          forward_desc(conv, biased),
+          rt::onednn::attributes()};
+}
+
+// (x, packed weight, bias) -> y
 Plan forward(const Conv& conv, bool biased) {
   const auto description = forward_desc(conv, biased);
   Plan plan;
   const auto x = plan.external(conv.stored(conv.x()));
-  const auto weight = plan.external(conv.master());
+  const auto weight = plan.external(description.weights_desc());
   const auto bias = plan.external(conv.bias());
   const auto y = plan.external(conv.stored(conv.y()));
   const auto result = plan.staged(y, description.dst_desc());
   std::vector<std::pair<int, Plan::Slot>> arguments = {{DNNL_ARG_SRC, plan.reordered(x, description.src_desc())},
-                                                       {DNNL_ARG_WEIGHTS, plan.reordered(weight, description.weights_desc())},
+                                                       {DNNL_ARG_WEIGHTS, weight},
                                                        {DNNL_ARG_DST, result}};
   if (biased) {
     arguments.emplace_back(DNNL_ARG_BIAS, bias);
@@ -108,113 +159,192 @@ Plan forward(const Conv& conv, bool biased) {
   return plan;
 }
 
+// (dy, packed weight) -> dx
 Plan backward_data(const Conv& conv) {
-  const dnnl::convolution_backward_data::primitive_desc description(
-      rt::onednn::engine(), dnnl::algorithm::convolution_direct, conv.images(conv.x()), conv.packed(),
-      conv.images(conv.y()), conv.strides(), conv.pads(), conv.far_pads(), forward_desc(conv, false),
-      rt::onednn::attributes());
+  const auto description = data_desc(conv);
   Plan plan;
   const auto dy = plan.external(conv.stored(conv.y()));
-  const auto weight = plan.external(conv.master());
+  const auto weight = plan.external(description.weights_desc());
   const auto dx = plan.external(conv.stored(conv.x()));
   const auto result = plan.staged(dx, description.diff_src_desc());
   plan.step(dnnl::convolution_backward_data(description), description.scratchpad_desc(),
             {{DNNL_ARG_DIFF_DST, plan.reordered(dy, description.diff_dst_desc())},
-             {DNNL_ARG_WEIGHTS, plan.reordered(weight, description.weights_desc())},
+             {DNNL_ARG_WEIGHTS, weight},
              {DNNL_ARG_DIFF_SRC, result}});
   plan.deliver(result, dx);
   return plan;
 }
 
+// (x, dy) -> (packed dweight, dbias)
 Plan backward_weights(const Conv& conv, bool biased) {
-  const dnnl::convolution_backward_weights::primitive_desc description(
-      rt::onednn::engine(), dnnl::algorithm::convolution_direct, conv.images(conv.x()), conv.gradient(),
-      biased ? conv.bias() : Desc(), conv.images(conv.y()), conv.strides(), conv.pads(), conv.far_pads(),
-      forward_desc(conv, biased), rt::onednn::attributes());
+  const auto description = weights_desc(conv, biased);
   Plan plan;
   const auto x = plan.external(conv.stored(conv.x()));
   const auto dy = plan.external(conv.stored(conv.y()));
-  const auto dweight = plan.external(conv.master());
+  const auto dweight = plan.external(description.diff_weights_desc());
   const auto dbias = plan.external(conv.bias());
-  const auto result = plan.staged(dweight, description.diff_weights_desc());
-  std::vector<std::pair<int, Plan::Slot>> arguments = {{DNNL_ARG_SRC, plan.reordered(x, description.src_desc())},
-                                                       {DNNL_ARG_DIFF_DST, plan.reordered(dy, description.diff_dst_desc())},
-                                                       {DNNL_ARG_DIFF_WEIGHTS, result}};
+  std::vector<std::pair<int, Plan::Slot>> arguments = {
+      {DNNL_ARG_SRC, plan.reordered(x, description.src_desc())},
+      {DNNL_ARG_DIFF_DST, plan.reordered(dy, description.diff_dst_desc())},
+      {DNNL_ARG_DIFF_WEIGHTS, dweight}};
   if (biased) {
     arguments.emplace_back(DNNL_ARG_DIFF_BIAS, dbias);
   }
   plan.step(dnnl::convolution_backward_weights(description), description.scratchpad_desc(), arguments);
-  plan.deliver(result, dweight);
   return plan;
 }
 
-// Runs the plan of one kind and shape on these addresses.
-void run(Kind kind, const Conv& conv, bool biased, std::initializer_list<const void*> addresses) {
-  thread_local rt::onednn::PlanCache<14> plans;
-  const auto build = [&] {
-    switch (kind) {
-      case kForward:
-        return forward(conv, biased);
-      case kBackwardData:
-        return backward_data(conv);
-      default:
-        return backward_weights(conv, biased);
-    }
-  };
-  rt::onednn::run("conv2d", plans,
-                  {kind, conv.n, conv.h, conv.w, conv.c_in, conv.c_out, conv.kh, conv.kw, conv.stride, conv.padding,
-                   conv.groups, conv.dtype, biased},
-                  build, addresses);
+// (weight in one layout) -> (weight in the other)
+Plan copy(const Desc& from, const Desc& to) {
+  Plan plan;
+  const auto source = plan.external(from);
+  plan.reorder(source, plan.external(to));
+  return plan;
+}
+
+// The layout of weights that the threads which run the convolution will ask for.
+template <class Query>
+Desc layout(const Conv& conv, Query&& query) {
+  const rt::ThreadLimit limit(conv.solo ? 1 : 0);
+  return query();
+}
+
+Plan build(Kind kind, const Conv& conv, bool biased) {
+  switch (kind) {
+    case kForward:
+      return forward(conv, biased);
+    case kBackwardData:
+      return backward_data(conv);
+    case kBackwardWeights:
+      return backward_weights(conv, biased);
+    case kPackForward:
+      return copy(conv.master(), layout(conv, [&] { return forward_desc(conv, biased).weights_desc(); }));
+    case kPackData:
+      return copy(conv.master(), layout(conv, [&] { return data_desc(conv).weights_desc(); }));
+    default:
+      return copy(layout(conv, [&] { return weights_desc(conv, biased).diff_weights_desc(); }), conv.master());
+  }
+}
+
+Plan& planned(Kind kind, const Conv& conv, bool biased) {
+  thread_local rt::onednn::PlanCache<15> plans;
+  return rt::onednn::planned(kName, plans,
+                             {kind, conv.n, conv.h, conv.w, conv.c_in, conv.c_out, conv.kh, conv.kw, conv.stride,
+                              conv.padding, conv.groups, conv.dtype, biased, conv.solo},
+                             [&] { return build(kind, conv, biased); });
 }
 
 rt::ThreadLimit limit_of(const Conv& conv) { return rt::ThreadLimit(conv.flop() < kAloneFlop ? 1 : 0); }
 
-// The weight gradient of images [first, first + conv.n).
-void images_weight_gradient(const Conv& conv, std::int64_t first, const void* x, const void* dy, float* dweight,
-                            float* dbias) {
-  const std::size_t element = conv.dtype == RT_F32 ? sizeof(float) : sizeof(rt::bf16);
-  const void* part_x = static_cast<const std::byte*>(x) + element * first * conv.h * conv.w * conv.c_in;
-  const void* part_dy =
-      static_cast<const std::byte*>(dy) + element * first * conv.out(conv.h, conv.kh) * conv.out(conv.w, conv.kw) * conv.c_out;
-  if (conv.pointwise() && conv.dtype == RT_F32) {
-    rt::gemm(rt::Transpose::yes, rt::Transpose::no, conv.c_out, conv.c_in, conv.n * conv.h * conv.w, 1.0f,
-             static_cast<const float*>(part_dy), conv.c_out, static_cast<const float*>(part_x), conv.c_in, 0.0f,
-             dweight, conv.c_in);
-    return;
+// How the images of a call are shared out: `chunks` runs of equal length, each worked on by one thread of `threads`.
+// Too few images for that are one chunk, which oneDNN shares out by itself.
+struct Division {
+  Conv chunk;
+  std::int64_t chunks;
+  int threads;
+
+  explicit Division(const Conv& conv) : chunk(conv), chunks(1), threads(1) {
+    const std::int64_t team = rt::team_size();
+    if (conv.n < 2 * team && conv.n % team != 0) {
+      return;
+    }
+    chunk.n = 1;
+    const std::int64_t most = std::min(conv.n / team, kChunkBytes / conv.image_bytes());
+    for (std::int64_t images = 2; images <= most; ++images) {
+      chunk.n = conv.n % images == 0 ? images : chunk.n;
+    }
+    chunks = conv.n / chunk.n;
+    chunk.solo = team > 1;
+    threads = static_cast<int>(team);
   }
-  run(kBackwardWeights, conv, dbias != nullptr, {part_x, part_dy, dweight, dbias});
+
+  const void* x(const void* base, std::int64_t index) const {
+    return static_cast<const std::byte*>(base) + index * chunk.n * chunk.x_bytes();
+  }
+  const void* y(const void* base, std::int64_t index) const {
+    return static_cast<const std::byte*>(base) + index * chunk.n * chunk.y_bytes();
+  }
+};
+
+// The weights of a call in the layout that its primitive wants, in this thread's scratch memory.
+const float* packed_weight(Kind kind, const Conv& chunk, bool biased, const float* weight) {
+  const rt::ThreadLimit limit(chunk.weights() < RT_PARALLEL_MIN ? 1 : 0);
+  Plan& pack = planned(kind, chunk, biased);
+  float* packed = rt::scratch(floats_of(pack.bytes(1)));
+  pack.run(kName, {weight, packed});
+  return packed;
 }
 
-// Each thread takes a run of images and a gradient of its own, which are then added in order: oneDNN's own division
-// makes its threads spin on each other, which costs several times the work as soon as a core has something else to do.
-void weight_gradient(const Conv& conv, const void* x, const void* dy, float* dweight, float* dbias) {
-  if (dbias != nullptr && conv.pointwise() && conv.dtype == RT_F32) {
-    rt::column_sums(dy, conv.dtype, conv.n * conv.h * conv.w, conv.c_out, dbias);
-    dbias = nullptr;
-  }
+void forward(const Conv& conv, const void* x, const float* weight, const float* bias, void* y) {
   const auto limit = limit_of(conv);
-  const std::int64_t parts = std::min<std::int64_t>(rt::team_size(), conv.n);
-  if (parts == 1 || parts > kMostParts) {
-    images_weight_gradient(conv, 0, x, dy, dweight, dbias);
-    return;
+  const Division division(conv);
+  const bool biased = bias != nullptr;
+  const float* packed = packed_weight(kPackForward, division.chunk, biased, weight);
+  rt::parallel(division.threads, division.chunks, [&](std::int64_t index) {
+    planned(kForward, division.chunk, biased).run(kName, {division.x(x, index), packed, bias, division.y(y, index)});
+  });
+}
+
+void data_gradient(const Conv& conv, const void* dy, const float* weight, void* dx) {
+  const auto limit = limit_of(conv);
+  const Division division(conv);
+  const float* packed = packed_weight(kPackData, division.chunk, false, weight);
+  rt::parallel(division.threads, division.chunks, [&](std::int64_t index) {
+    planned(kBackwardData, division.chunk, false).run(kName, {division.y(dy, index), packed, division.x(dx, index)});
+  });
+}
+
+void add(const float* other, std::int64_t count, float* sum) {
+  std::transform(other, other + count, sum, sum, std::plus<>());
+}
+
+// Each thread adds up the gradients of its chunks, in the primitive's layout with the bias behind; the threads' sums
+// are then added in order. oneDNN's own division makes its threads spin on each other, which costs several times the
+// work as soon as a core has something else to do.
+void weight_gradient(const Conv& conv, const void* x, const void* dy, float* dweight, float* dbias) {
+  const auto limit = limit_of(conv);
+  const Division division(conv);
+  const bool biased = dbias != nullptr;
+  Plan& unpack = planned(kUnpackWeights, division.chunk, biased);
+  const std::int64_t weights = floats_of(unpack.bytes(0));
+  const std::int64_t floats = weights + padded(conv.c_out);
+  float* sums = rt::scratch(2 * division.threads * floats);
+  rt::parallel(division.threads, division.threads, [&](std::int64_t thread) {
+    Plan& plan = planned(kBackwardWeights, division.chunk, biased);
+    float* sum = sums + thread * floats;
+    float* own = sums + (division.threads + thread) * floats;
+    const std::int64_t first = division.chunks * thread / division.threads;
+    for (std::int64_t index = first; index < division.chunks * (thread + 1) / division.threads; ++index) {
+      float* target = index == first ? sum : own;
+      plan.run(kName, {division.x(x, index), division.y(dy, index), target, target + weights});
+      if (target == own) {
+        add(own, biased ? weights + conv.c_out : weights, sum);
+      }
+    }
+  });
+  for (int thread = 1; thread < division.threads; ++thread) {
+    add(sums + thread * floats, biased ? weights + conv.c_out : weights, sums);
   }
-  const std::int64_t weights = conv.c_out * (conv.c_in / conv.groups) * conv.kh * conv.kw;
-  const std::int64_t part_floats = (weights + conv.c_out + 15) / 16 * 16;
-  float* others = rt::scratch((parts - 1) * part_floats) - part_floats;
-  rt::parallel(static_cast<int>(parts), [&](int part) {
-    Conv images = conv;
-    const std::int64_t first = conv.n * part / parts;
-    images.n = conv.n * (part + 1) / parts - first;
-    float* own = others + part * part_floats;
-    images_weight_gradient(images, first, x, dy, part == 0 ? dweight : own,
-                           dbias == nullptr || part == 0 ? dbias : own + weights);
+  unpack.run(kName, {sums, dweight});
+  if (biased) {
+    std::copy_n(sums + weights, conv.c_out, dbias);
+  }
+}
+
+// The same for a 1x1 kernel in float32: dweight = dy^T x over all pixels, divided among the threads.
+void pointwise_weight_gradient(const Conv& conv, const float* x, const float* dy, float* dweight) {
+  const auto limit = limit_of(conv);
+  const std::int64_t pixels = conv.n * conv.h * conv.w;
+  const std::int64_t parts = std::min<std::int64_t>(rt::team_size(), conv.n);
+  float* others = rt::scratch((parts - 1) * padded(conv.weights())) - padded(conv.weights());
+  rt::parallel(static_cast<int>(parts), parts, [&](std::int64_t part) {
+    const std::int64_t first = pixels * part / parts;
+    rt::gemm(rt::Transpose::yes, rt::Transpose::no, conv.c_out, conv.c_in, pixels * (part + 1) / parts - first, 1.0f,
+             dy + first * conv.c_out, conv.c_out, x + first * conv.c_in, conv.c_in, 0.0f,
+             part == 0 ? dweight : others + part * padded(conv.weights()), conv.c_in);
   });
   for (std::int64_t part = 1; part < parts; ++part) {
-    const float* other = others + part * part_floats;
-    std::transform(other, other + weights, dweight, dweight, std::plus<>());
-    if (dbias != nullptr) {
-      std::transform(other + weights, other + weights + conv.c_out, dbias, dbias, std::plus<>());
-    }
+    add(others + part * padded(conv.weights()), conv.weights(), dweight);
   }
 }
 
@@ -227,10 +357,9 @@ rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bia
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
     if (rt::thin_pays(c_out, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_output(), x, weight, bias, y);
-      return;
+    } else {
+      forward(conv, x, weight, bias, y);
     }
-    const auto limit = limit_of(conv);
-    run(kForward, conv, bias != nullptr, {x, weight, bias, y});
   });
 }
 RT_EXPORT(rt_conv2d_forward);
@@ -242,10 +371,9 @@ rt_status rt_conv2d_backward_data(const void* dy, const float* weight, void* dx,
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
     if (rt::thin_pays(c_in, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_input(), dy, weight, nullptr, dx);
-      return;
+    } else {
+      data_gradient(conv, dy, weight, dx);
     }
-    const auto limit = limit_of(conv);
-    run(kBackwardData, conv, false, {dy, weight, dx});
   });
 }
 RT_EXPORT(rt_conv2d_backward_data);
@@ -255,11 +383,14 @@ rt_status rt_conv2d_backward_weights(const void* x, const void* dy, float* dweig
                                      int64_t stride, int64_t padding, int64_t groups, int32_t dtype) {
   return rt::guarded([&] {
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
-    if (!rt::thin_pays(std::min(c_in, c_out), kh, kw, stride, groups)) {
+    const bool thin = rt::thin_pays(std::min(c_in, c_out), kh, kw, stride, groups);
+    if (!thin && !(conv.pointwise() && dtype == RT_F32)) {
       weight_gradient(conv, x, dy, dweight, dbias);
       return;
     }
-    if (c_in <= c_out) {
+    if (!thin) {
+      pointwise_weight_gradient(conv, static_cast<const float*>(x), static_cast<const float*>(dy), dweight);
+    } else if (c_in <= c_out) {
       rt::thin_weight_gradient(conv.with_thin_input(), dy, x, dweight);
     } else {
       rt::thin_weight_gradient(conv.with_thin_output(), x, dy, dweight);

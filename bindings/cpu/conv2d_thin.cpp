@@ -1,9 +1,12 @@
 // conv2d_thin.cpp   with k = (a, b, c) over taps and thin channels, p over wide pixels, q(p, k) the thin pixel:
-//                   thin[q(p, k), c] += sum_v weight[v, k] wide[p, v]       dweight[v, k] = sum_p thin[q(p, k), c] wide[p, v]
+//                   thin[q(p, k), c] += sum_v weight[v, k] wide[p, v]
+//                   dweight[v, k]     = sum_p thin[q(p, k), c] wide[p, v]
 // shapes    wide (N, Hv, Wv, V), thin (N, Ht, Wt, C) f32 or bf16; both inner matrices (k, p) and (k, v) f32
 // numerics  float32 products and sums; images of the weight gradient in at most 16 groups, added in order: the same
 //           on any thread count
 // traffic   2 N p k v FLOP in one matrix product an image, plus k row copies of p floats, which stay in L2
+// measured  2 cores Zen 5, 3x3, batch 64, 28x28 f32: 32->1 forward 0.20 ms, weights 0.17; 1->32 data 0.21, weights 0.26
+//           (112-172 GFLOP/s; oneDNN 1.13, 1.06, 1.08, 0.97); batch 32, 32x32: 64->3 forward 0.43, 3->64 data 0.41
 // limits    stride 1, one group, any kernel and padding
 // source    the product is an im2col GEMM with the patches on the thin side, k x p, so that every copy is a whole row
 #include "cpu/conv2d_thin.h"
@@ -135,7 +138,7 @@ void thin_from_wide(const ThinConv& conv, const void* wide, const float* weight,
   const int threads = team(conv);
   float* matrix = scratch(matrix_floats + threads * Buffers::floats(conv));
   for_each_weight(conv, weight, matrix, [](float value, float& entry) { entry = value; });
-  parallel(threads, [&](int thread) {
+  parallel(threads, threads, [&](std::int64_t thread) {
     const Buffers buffers(conv, matrix + matrix_floats + thread * Buffers::floats(conv));
     for (std::int64_t image = conv.n * thread / threads; image < conv.n * (thread + 1) / threads; ++image) {
       gemm(Transpose::no, Transpose::yes, conv.taps(), pixels, conv.wide_c, 1.0f, matrix, conv.wide_c,
@@ -162,7 +165,7 @@ void thin_weight_gradient(const ThinConv& conv, const void* wide, const void* th
   const std::int64_t groups = std::min(kGroups, conv.n);
   const int threads = static_cast<int>(std::min<std::int64_t>(team(conv), groups));
   float* matrices = scratch(groups * matrix_floats + threads * Buffers::floats(conv));
-  parallel(threads, [&](int thread) {
+  parallel(threads, threads, [&](std::int64_t thread) {
     const Buffers buffers(conv, matrices + groups * matrix_floats + thread * Buffers::floats(conv));
     // Patches over the edge stay zero from image to image: the same entries are written each time.
     std::fill_n(buffers.patches, conv.taps() * pixels, 0.0f);

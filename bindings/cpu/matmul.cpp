@@ -83,11 +83,12 @@ void run(const char* operation, const Product& product, const float* bias, void*
   const double worth_a_team = product.compute == Type::bf16 ? 2 * kAloneFlop : kAloneFlop;
   const rt::ThreadLimit limit(product.flop() < worth_a_team ? 1 : 0);
   const auto number = [](Type type) { return static_cast<std::int64_t>(type); };
-  rt::onednn::run(operation, plans,
-                  {product.batch, product.m, product.n, product.k, number(product.a.stored), product.a.transposed,
-                   number(product.b.stored), product.b.transposed, number(product.compute), number(product.result),
-                   product.biased},
-                  [&] { return build(product); }, {product.a.address, product.b.address, bias, c});
+  rt::onednn::planned(operation, plans,
+                      {product.batch, product.m, product.n, product.k, number(product.a.stored), product.a.transposed,
+                       number(product.b.stored), product.b.transposed, number(product.compute),
+                       number(product.result), product.biased},
+                      [&] { return build(product); })
+      .run(operation, {product.a.address, product.b.address, bias, c});
 }
 
 }  // namespace

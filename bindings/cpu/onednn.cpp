@@ -134,7 +134,8 @@ void Plan::step(const dnnl::primitive& primitive, const Desc& scratchpad,
   steps_.push_back(std::move(step));
 }
 
-void Plan::run(std::initializer_list<const void*> addresses) {
+void Plan::run(const char* operation, std::initializer_list<const void*> addresses) try {
+  const ThreadLimit limit(team_size());
   auto external = externals_.begin();
   for (const void* address : addresses) {
     set_address(memories_[*external++], address);
@@ -150,6 +151,8 @@ void Plan::run(std::initializer_list<const void*> addresses) {
         "a primitive could not be executed");
   }
   stream().wait();
+} catch (const dnnl::error& error) {
+  rethrow(operation, error);
 }
 
 void rethrow(const char* operation, const dnnl::error& error) {

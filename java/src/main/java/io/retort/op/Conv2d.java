@@ -17,12 +17,14 @@ import org.jspecify.annotations.Nullable;
 /// bf16 rounds the weights for the product and sums in float32; weight and bias gradients are float32.
 /// Cost: `2 N Ho Wo Cout Cin/groups kh kw` FLOP; compute-bound but for a few channels.
 public record Conv2d(int stride, int padding, int groups) implements Op {
+  /// Largest stride and padding: far beyond any use, and no sum of them overflows in a kernel.
+  private static final int MOST = 4096;
 
   public Conv2d {
-    if (stride < 1 || padding < 0 || groups < 1) {
+    if (stride < 1 || stride > MOST || padding < 0 || padding > MOST || groups < 1) {
       throw new IllegalArgumentException(
-          "conv2d: stride and groups must be >= 1 and padding >= 0, got stride " + stride + ", padding " + padding
-              + ", groups " + groups);
+          "conv2d: stride must be in [1, " + MOST + "], padding in [0, " + MOST + "] and groups >= 1, got stride " + stride
+              + ", padding " + padding + ", groups " + groups);
     }
   }
 
