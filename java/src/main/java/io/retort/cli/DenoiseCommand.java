@@ -1,0 +1,146 @@
+package io.retort.cli;
+
+import io.retort.checkpoint.CheckpointException;
+import io.retort.checkpoint.ModelFile;
+import io.retort.checkpoint.NpyFile;
+import io.retort.diffusion.ImageSampler;
+import io.retort.op.Backend;
+import io.retort.tensor.Shape;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/// `retort denoise`: D(x; sigma), for comparing networks across implementations.
+@Command(
+    description = "One preconditioned forward pass D(x; sigma) for every image of an array.",
+    footer = "%nExample: retort denoise model.safetensors --x x.npy --sigma s.npy --out d.npy")
+@SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
+final class DenoiseCommand implements Callable<Integer> {
+  private static final int BATCH = 128;
+
+  private final Console console;
+
+  @Mixin private ModelArgument model;
+
+  @Option(
+      names = "--x",
+      required = true,
+      paramLabel = "X.npy",
+      description = "Noised images, float (N, C, H, W).")
+  private Path noised;
+
+  @Option(
+      names = "--sigma",
+      required = true,
+      paramLabel = "S.npy",
+      description = "Noise levels above 0, float: one for each image, or one for all.")
+  private Path sigma;
+
+  @Option(
+      names = "--labels",
+      paramLabel = "L.npy",
+      description = "Classes, int64 (N) or one-hot float (N, classes); without it: unconditional.")
+  private @Nullable Path labels;
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "D.npy",
+      description = "Denoised images, float32 (N, C, H, W).")
+  private Path out;
+
+  @Mixin private DeviceOption device;
+  @Mixin private CommonOptions common;
+
+  DenoiseCommand(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() {
+    OutputFile target = OutputFile.of(out, "npy");
+    Backend backend = device.open(console, false);
+    try (ModelFile loaded = model.load(backend)) {
+      Shape image = loaded.denoiser().images(1);
+      float[] x = ImageArrays.read(noised, image);
+      int images = Math.toIntExact(x.length / image.elements());
+      float[] levels = levels(images);
+      int[] classes = classes(loaded.denoiser().network().classes(), images);
+      ImageSampler network = ImageSampler.of(backend, loaded.denoiser(), loaded.parameters(), 1);
+      ImageArrays.write(target.path(), denoise(network, x, levels, classes), image);
+      report(target, images);
+    }
+    return ExitStatus.SUCCESS;
+  }
+
+  private float[] levels(int images) {
+    NpyFile array = NpyFile.read(sigma);
+    float[] values = array.floats();
+    if (values.length != 1 && (values.length != images || array.shape()[0] != images)) {
+      throw new CheckpointException(
+          sigma,
+          "",
+          "must hold 1 noise level or %d, got shape %s"
+              .formatted(images, ImageArrays.text(array.shape())));
+    }
+    for (float value : values) {
+      if (!(value > 0) || Float.isInfinite(value)) {
+        throw new CheckpointException(
+            sigma, "", "a noise level must be finite and above 0, got " + value);
+      }
+    }
+    var levels = new float[images];
+    for (int i = 0; i < images; i++) {
+      levels[i] = values[values.length == 1 ? 0 : i];
+    }
+    return levels;
+  }
+
+  private int[] classes(int classes, int images) {
+    if (labels != null) {
+      return Labels.read(labels, classes, images);
+    }
+    var none = new int[images];
+    Arrays.fill(none, Labels.NONE);
+    return none;
+  }
+
+  /// In batches whose images are either all conditional or all not.
+  private static float[] denoise(ImageSampler network, float[] x, float[] sigma, int[] classes) {
+    int size = x.length / sigma.length;
+    var denoised = new float[x.length];
+    int to;
+    for (int from = 0; from < sigma.length; from = to) {
+      boolean conditional = classes[from] != Labels.NONE;
+      to = from + 1;
+      while (to < Math.min(sigma.length, from + BATCH)
+          && (classes[to] != Labels.NONE) == conditional) {
+        to++;
+      }
+      float[] part =
+          network.denoise(
+              Arrays.copyOfRange(x, from * size, to * size),
+              Arrays.copyOfRange(sigma, from, to),
+              conditional ? Arrays.copyOfRange(classes, from, to) : null);
+      System.arraycopy(part, 0, denoised, from * size, part.length);
+    }
+    return denoised;
+  }
+
+  private void report(OutputFile target, int images) {
+    if (common.json()) {
+      var result = new LinkedHashMap<String, Object>();
+      result.put("model", model.name());
+      result.put("out", target.path().toString());
+      result.put("count", images);
+      console.json(result);
+    } else {
+      console.print("%s: %d images".formatted(target.path(), images));
+    }
+  }
+}

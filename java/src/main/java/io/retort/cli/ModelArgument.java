@@ -1,0 +1,72 @@
+package io.retort.cli;
+
+import io.retort.checkpoint.CheckpointException;
+import io.retort.checkpoint.ModelFile;
+import io.retort.diffusion.ImageSampler;
+import io.retort.diffusion.KarrasSigmas;
+import io.retort.op.Backend;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Parameters;
+
+/// The model a command works with.
+@SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
+final class ModelArgument {
+  private static final int DEFAULT_STEPS = 18;
+  private static final String SIGMA_MAX = "retort.sigma_max";
+
+  @Parameters(
+      paramLabel = "MODEL",
+      description = "A run directory, or a .safetensors file with config.json beside it.")
+  private Path path;
+
+  /// The name of the model in results.
+  String name() {
+    return path.toString();
+  }
+
+  /// Loads it; the caller closes it.
+  ModelFile load(Backend backend) {
+    return ModelFile.load(path, backend.memory());
+  }
+
+  /// A sampler as the model was made for: its metadata says how many network evaluations and which
+  /// highest noise level; without metadata 18 steps from EDM's 80.
+  ///
+  /// @param steps wanted instead, null for the model's own
+  static ImageSampler sampler(Backend backend, ModelFile model, @Nullable Integer steps) {
+    ImageSampler plain = ImageSampler.of(backend, model.denoiser(), model.parameters(), 1);
+    KarrasSigmas edm = KarrasSigmas.EDM;
+    return new ImageSampler(
+        backend,
+        model.denoiser(),
+        model.parameters(),
+        steps != null ? steps : steps(model),
+        new KarrasSigmas(edm.min(), number(model, SIGMA_MAX, edm.max()), edm.rho()),
+        plain.batch());
+  }
+
+  private static int steps(ModelFile model) {
+    double evaluations = number(model, ModelFile.EVALUATIONS, 2 * DEFAULT_STEPS - 1);
+    return (int) Math.clamp((evaluations + 1) / 2, 1, 1000);
+  }
+
+  private static double number(ModelFile model, String key, double fallback) {
+    String text = model.metadata().get(key);
+    if (text == null) {
+      return fallback;
+    }
+    try {
+      double number = Double.parseDouble(text);
+      if (number >= 1 && number <= 1e6) {
+        return number;
+      }
+    } catch (NumberFormatException e) {
+      // said below
+    }
+    throw new CheckpointException(
+        model.file(),
+        "",
+        "metadata %s must be a number of at least 1, got %s".formatted(key, text));
+  }
+}
