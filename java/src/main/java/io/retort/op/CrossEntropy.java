@@ -10,10 +10,11 @@ import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// `1/N sum_n (log sum_k e^(x_nk) - x_n,label_n)`: mean cross-entropy of labels under the softmax of logits.
+/// `1/N sum_n (log sum_k e^(x_nk) - x_n,label_n)`: mean cross-entropy of labels under the softmax
+/// of logits.
 ///
-/// Inputs logits `(N, K)` F32 or BF16 and labels `(N)` int64 in `[0, K)`; output a float32 scalar. Saved: the
-/// probabilities, `(N, K)` float32. A label out of range is refused with its row.
+/// Inputs logits `(N, K)` F32 or BF16 and labels `(N)` int64 in `[0, K)`; output a float32 scalar.
+/// Saved: the probabilities, `(N, K)` float32. A label out of range is refused with its row.
 public record CrossEntropy() implements Op {
 
   @Override
@@ -98,6 +99,10 @@ public record CrossEntropy() implements Op {
   }
 
   private static Case with(String name, Input logits) {
-    return Case.of(name, new CrossEntropy(), logits, Input.integers(logits.shape().last(), logits.shape().dim(0)));
+    return Case.of(
+        name,
+        new CrossEntropy(),
+        logits,
+        Input.integers(logits.shape().last(), logits.shape().dim(0)));
   }
 }

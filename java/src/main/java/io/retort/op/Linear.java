@@ -12,9 +12,10 @@ import org.jspecify.annotations.Nullable;
 
 /// `y_o = b_o + sum_i x_i w_oi`: a dense layer on the last axis.
 ///
-/// Inputs x `(..., in)`, weight `(out, in)` float32 and, if wanted, bias `(out)` float32; output `(..., out)`. bf16 rounds
-/// the weight for the product and sums in float32; weight and bias gradients are float32.
-/// Cost: `2 rows in out` FLOP; compute-bound from about 64 rows on, below it one read of the weight.
+/// Inputs x `(..., in)`, weight `(out, in)` float32 and, if wanted, bias `(out)` float32; output
+/// `(..., out)`. bf16 rounds the weight for the product and sums in float32; weight and bias
+/// gradients are float32. Cost: `2 rows in out` FLOP; compute-bound from about 64 rows on, below it
+/// one read of the weight.
 public record Linear() implements Op {
 
   @Override
@@ -25,10 +26,12 @@ public record Linear() implements Op {
       throw new ShapeException(name() + ": x must be (..., in) with every extent >= 1, got " + x);
     }
     if (weight.rank() != 2 || weight.dim(0) < 1 || weight.dim(1) != x.last()) {
-      throw new ShapeException(name() + ": weight must be (out, " + x.last() + ") for x " + x + ", got " + weight);
+      throw new ShapeException(
+          name() + ": weight must be (out, " + x.last() + ") for x " + x + ", got " + weight);
     }
     if (inputs.size() > 2 && !inputs.get(2).equals(Shape.of(weight.dim(0)))) {
-      throw new ShapeException(name() + ": bias must be (" + weight.dim(0) + "), got " + inputs.get(2));
+      throw new ShapeException(
+          name() + ": bias must be (" + weight.dim(0) + "), got " + inputs.get(2));
     }
     return x.with(-1, weight.dim(0));
   }
@@ -38,7 +41,9 @@ public record Linear() implements Op {
     Tensor x = inputs.get(0);
     Tensor weight = inputs.get(1);
     DType type = ElementTypes.floating(name(), x);
-    inputs.subList(1, inputs.size()).forEach(parameter -> ElementTypes.require(name(), DType.F32, parameter));
+    inputs
+        .subList(1, inputs.size())
+        .forEach(parameter -> ElementTypes.require(name(), DType.F32, parameter));
     Tensor y = scope.allocate(x.shape().with(-1, weight.shape().dim(0)), type);
     backend.products().linear(x, weight, inputs.size() > 2 ? inputs.get(2) : null, y);
     return List.of(y);
@@ -108,12 +113,14 @@ public record Linear() implements Op {
   }
 
   private static Case with(String name, Input x, long outputs) {
-    return Case.of(name, new Linear(), x, Input.normal(outputs, x.shape().last()), Input.normal(outputs));
+    return Case.of(
+        name, new Linear(), x, Input.normal(outputs, x.shape().last()), Input.normal(outputs));
   }
 
   private static Case halved(Case contract) {
     return contract
-        .within(5e-2, 1e-2, "weight and result rounded to 2^-8 in sums of up to 32 products of size 1")
+        .within(
+            5e-2, 1e-2, "weight and result rounded to 2^-8 in sums of up to 32 products of size 1")
         .gradientsWithin(1);
   }
 }

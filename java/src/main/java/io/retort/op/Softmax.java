@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
 
 /// `y_i = e^(x_i) / sum_j e^(x_j)` over the last axis.
 ///
-/// Shapes: x, y `(..., K)`, F32 or BF16. The largest x is taken off first, so no exponential overflows.
-/// Cost: one read and one write of x; bound by the exponentials.
+/// Shapes: x, y `(..., K)`, F32 or BF16. The largest x is taken off first, so no exponential
+/// overflows. Cost: one read and one write of x; bound by the exponentials.
 public record Softmax() implements Op {
 
   @Override

@@ -11,10 +11,10 @@ public interface SoftmaxKernels {
   /// Writes `gradX` from the output `y` and its gradient.
   void softmaxGradient(Tensor y, Tensor gradOut, Tensor gradX);
 
-  /// Writes the scalar `loss` and the float32 `probabilities` of the logits; refuses labels out of range.
+  /// Writes the scalar `loss` and the float32 `probabilities` of the logits; refuses labels out of
+  /// range.
   void crossEntropy(Tensor logits, Tensor labels, Tensor loss, Tensor probabilities);
 
   /// Writes `gradLogits` from the scalar `gradOut`.
-  void crossEntropyGradient(
-      Tensor probabilities, Tensor labels, Tensor gradOut, Tensor gradLogits);
+  void crossEntropyGradient(Tensor probabilities, Tensor labels, Tensor gradOut, Tensor gradLogits);
 }
