@@ -10,12 +10,14 @@ import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// `y[n,i,j,o] = b_o + sum_{a,b,c} x[n, i s + a - p, j s + b - p, c] w[o,c,a,b]`: cross-correlation with zero padding.
+/// `y[n,i,j,o] = b_o + sum_{a,b,c} x[n, i s + a - p, j s + b - p, c] w[o,c,a,b]`: cross-correlation
+/// with zero padding.
 ///
-/// Inputs x `(N, H, W, Cin)`, weight `(Cout, Cin/groups, kh, kw)` float32 and, if wanted, bias `(Cout)` float32; output
-/// `(N, Ho, Wo, Cout)` with `Ho = (H + 2 padding - kh) / stride + 1`. Group g of the outputs sees group g of the inputs.
-/// bf16 rounds the weights for the product and sums in float32; weight and bias gradients are float32.
-/// Cost: `2 N Ho Wo Cout Cin/groups kh kw` FLOP; compute-bound but for a few channels.
+/// Inputs x `(N, H, W, Cin)`, weight `(Cout, Cin/groups, kh, kw)` float32 and, if wanted, bias
+/// `(Cout)` float32; output `(N, Ho, Wo, Cout)` with `Ho = (H + 2 padding - kh) / stride + 1`.
+/// Group g of the outputs sees group g of the inputs. bf16 rounds the weights for the product and
+/// sums in float32; weight and bias gradients are float32. Cost: `2 N Ho Wo Cout Cin/groups kh kw`
+/// FLOP; compute-bound but for a few channels.
 public record Conv2d(int stride, int padding, int groups) implements Op {
   /// Largest stride and padding: far beyond any use, and no sum of them overflows in a kernel.
   private static final int MOST = 4096;
@@ -23,8 +25,16 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
   public Conv2d {
     if (stride < 1 || stride > MOST || padding < 0 || padding > MOST || groups < 1) {
       throw new IllegalArgumentException(
-          "conv2d: stride must be in [1, " + MOST + "], padding in [0, " + MOST + "] and groups >= 1, got stride " + stride
-              + ", padding " + padding + ", groups " + groups);
+          "conv2d: stride must be in [1, "
+              + MOST
+              + "], padding in [0, "
+              + MOST
+              + "] and groups >= 1, got stride "
+              + stride
+              + ", padding "
+              + padding
+              + ", groups "
+              + groups);
     }
   }
 
@@ -39,27 +49,38 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
     long channels = x.last();
     require(
         channels % groups == 0 && weight.dim(0) % groups == 0,
-        "input and output channels must be multiples of " + groups + " groups, got " + x + " and " + weight);
+        "input and output channels must be multiples of "
+            + groups
+            + " groups, got "
+            + x
+            + " and "
+            + weight);
     require(
         weight.dim(1) == channels / groups,
         "weight must have " + channels / groups + " input channels for x " + x + ", got " + weight);
     if (inputs.size() > 2) {
       Shape bias = inputs.get(2);
-      require(bias.equals(Shape.of(weight.dim(0))), "bias must be (" + weight.dim(0) + "), got " + bias);
+      require(
+          bias.equals(Shape.of(weight.dim(0))),
+          "bias must be (" + weight.dim(0) + "), got " + bias);
     }
-    return Shape.of(x.dim(0), extent(x.dim(1), weight.dim(2)), extent(x.dim(2), weight.dim(3)), weight.dim(0));
+    return Shape.of(
+        x.dim(0), extent(x.dim(1), weight.dim(2)), extent(x.dim(2), weight.dim(3)), weight.dim(0));
   }
 
   private long extent(long size, long kernel) {
     long room = size + 2L * padding - kernel;
-    require(room >= 0, "kernel of " + kernel + " must fit into " + size + " pixels padded by " + padding);
+    require(
+        room >= 0,
+        "kernel of " + kernel + " must fit into " + size + " pixels padded by " + padding);
     return room / stride + 1;
   }
 
   private void requireExtents(String what, Shape shape) {
     for (long extent : shape.dims()) {
       require(
-          extent >= 1 && extent <= Integer.MAX_VALUE, "every extent of " + what + " must be in [1, 2^31), got " + shape);
+          extent >= 1 && extent <= Integer.MAX_VALUE,
+          "every extent of " + what + " must be in [1, 2^31), got " + shape);
     }
   }
 
@@ -72,7 +93,9 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
   @Override
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
     DType type = ElementTypes.floating(name(), inputs.getFirst());
-    inputs.subList(1, inputs.size()).forEach(parameter -> ElementTypes.require(name(), DType.F32, parameter));
+    inputs
+        .subList(1, inputs.size())
+        .forEach(parameter -> ElementTypes.require(name(), DType.F32, parameter));
     Tensor y = scope.allocate(infer(inputs.stream().map(Tensor::shape).toList()), type);
     backend.convolutions().conv2d(this, inputs.get(0), inputs.get(1), bias(inputs), y);
     return List.of(y);
@@ -136,7 +159,8 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
             int column = j * stride + b - padding;
             if (row >= 0 && row < in[1] && column >= 0 && column < in[2]) {
               int channel = o / perGroup * kernel[1] + c;
-              sum += x[((n * in[1] + row) * in[2] + column) * in[3] + channel]
+              sum +=
+                  x[((n * in[1] + row) * in[2] + column) * in[3] + channel]
                       * weight[((o * kernel[1] + c) * kernel[2] + a) * kernel[3] + b];
             }
           }
@@ -165,14 +189,27 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
         with("1x1, odd channels", new Conv2d(1, 0, 1), Input.normal(2, 3, 5, 7), 9, 1, 1),
         with("3x3, prime extents", new Conv2d(1, 1, 1), Input.normal(2, 5, 7, 5), 6, 3, 3),
         with("3x3, a vector of channels", new Conv2d(1, 1, 1), Input.normal(2, 4, 4, 16), 16, 3, 3),
-        with("3x3, one more than a vector", new Conv2d(1, 1, 1), Input.normal(1, 3, 3, 17), 17, 3, 3),
+        with(
+            "3x3, one more than a vector",
+            new Conv2d(1, 1, 1),
+            Input.normal(1, 3, 3, 17),
+            17,
+            3,
+            3),
         with("5x5 in small images", new Conv2d(1, 2, 1), Input.normal(2, 4, 3, 5), 6, 5, 5),
         with("few input channels", new Conv2d(1, 1, 1), Input.normal(3, 5, 4, 1), 8, 3, 3),
         with("few output channels", new Conv2d(1, 1, 1), Input.normal(3, 4, 5, 8), 3, 3, 3),
-        with("few channels, oblong kernel, no padding", new Conv2d(1, 0, 1), Input.normal(2, 6, 5, 6), 2, 3, 2),
+        with(
+            "few channels, oblong kernel, no padding",
+            new Conv2d(1, 0, 1),
+            Input.normal(2, 6, 5, 6),
+            2,
+            3,
+            2),
         with("few channels, wide padding", new Conv2d(1, 3, 1), Input.normal(1, 3, 4, 2), 6, 3, 3),
         with("stride 2", new Conv2d(2, 1, 1), Input.normal(2, 7, 6, 5), 6, 3, 3),
-        with("stride 2 leaves a row unread", new Conv2d(2, 0, 1), Input.normal(2, 6, 6, 5), 6, 3, 3),
+        with(
+            "stride 2 leaves a row unread", new Conv2d(2, 0, 1), Input.normal(2, 6, 6, 5), 6, 3, 3),
         with("stride 3, 1x1", new Conv2d(3, 0, 1), Input.normal(1, 8, 7, 5), 6, 1, 1),
         with("stride 2, few channels", new Conv2d(2, 1, 1), Input.normal(2, 6, 6, 1), 6, 4, 4),
         with("groups", new Conv2d(1, 1, 2), Input.normal(2, 4, 5, 6), 10, 3, 3),
@@ -183,9 +220,30 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
             .within(2e-2, 1e-5, "products of 1000 cancel: 45 roundings of about 6e-5 each"),
         halved(with("bf16", new Conv2d(1, 1, 1), Input.normal(2, 4, 5, 9).bf16(), 8, 3, 3)),
         halved(with("bf16, 1x1", new Conv2d(1, 0, 1), Input.normal(2, 3, 5, 7).bf16(), 9, 1, 1)),
-        halved(with("bf16, few input channels", new Conv2d(1, 1, 1), Input.normal(2, 5, 4, 1).bf16(), 8, 3, 3)),
-        halved(with("bf16, few output channels", new Conv2d(1, 1, 1), Input.normal(2, 4, 5, 8).bf16(), 1, 3, 3)),
-        halved(with("bf16, stride 2, groups", new Conv2d(2, 1, 2), Input.normal(2, 6, 5, 6).bf16(), 4, 3, 3)));
+        halved(
+            with(
+                "bf16, few input channels",
+                new Conv2d(1, 1, 1),
+                Input.normal(2, 5, 4, 1).bf16(),
+                8,
+                3,
+                3)),
+        halved(
+            with(
+                "bf16, few output channels",
+                new Conv2d(1, 1, 1),
+                Input.normal(2, 4, 5, 8).bf16(),
+                1,
+                3,
+                3)),
+        halved(
+            with(
+                "bf16, stride 2, groups",
+                new Conv2d(2, 1, 2),
+                Input.normal(2, 6, 5, 6).bf16(),
+                4,
+                3,
+                3)));
   }
 
   private static Case with(String name, Conv2d conv, Input x, long outputs, long kh, long kw) {
@@ -199,7 +257,8 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
 
   private static Case halved(Case contract) {
     return contract
-        .within(6e-2, 1e-2, "weights and result rounded to 2^-8 in sums of up to 81 products of size 1")
+        .within(
+            6e-2, 1e-2, "weights and result rounded to 2^-8 in sums of up to 81 products of size 1")
         .gradientsWithin(1);
   }
 }
