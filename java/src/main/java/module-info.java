@@ -31,5 +31,6 @@ module io.retort {
   exports io.retort.recipe;
   exports io.retort.report;
 
-  opens io.retort.cli to info.picocli;
+  opens io.retort.cli to
+      info.picocli;
 }

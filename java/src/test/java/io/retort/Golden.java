@@ -9,7 +9,8 @@ import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.Objects;
 
-/// A file of reference numbers under `golden/`, and comparisons with it. Its images are NCHW, ours NHWC.
+/// A file of reference numbers under `golden/`, and comparisons with it. Its images are NCHW, ours
+/// NHWC.
 public final class Golden implements AutoCloseable {
   private final SafetensorsReader reader;
 
@@ -20,7 +21,8 @@ public final class Golden implements AutoCloseable {
   public static Golden open(String name) {
     try {
       var url =
-          Objects.requireNonNull(Golden.class.getResource("/golden/" + name + ".safetensors"), name);
+          Objects.requireNonNull(
+              Golden.class.getResource("/golden/" + name + ".safetensors"), name);
       return new Golden(SafetensorsReader.open(Path.of(url.toURI())));
     } catch (URISyntaxException e) {
       throw new AssertionError(e);
@@ -79,7 +81,8 @@ public final class Golden implements AutoCloseable {
   }
 
   /// Element-wise `|a - b| <= atol + rtol |b|`.
-  public static void assertClose(String what, float[] actual, float[] expected, double atol, double rtol) {
+  public static void assertClose(
+      String what, float[] actual, float[] expected, double atol, double rtol) {
     assertThat(actual).as(what).hasSameSizeAs(expected);
     for (int i = 0; i < expected.length; i++) {
       double bound = atol + rtol * Math.abs(expected[i]);
@@ -89,7 +92,8 @@ public final class Golden implements AutoCloseable {
     }
   }
 
-  /// The gradients' bounds: each element within 1e-3 of the largest, the whole within 1e-4 relative L2.
+  /// The gradients' bounds: each element within 1e-3 of the largest, the whole within 1e-4 relative
+  /// L2.
   public static void assertGradient(String what, float[] actual, float[] expected) {
     assertThat(actual).as(what).hasSameSizeAs(expected);
     double largest = 0;
@@ -103,7 +107,9 @@ public final class Golden implements AutoCloseable {
       error += difference * difference;
       norm += (double) expected[i] * expected[i];
     }
-    assertThat(worst).as("%s: worst element, largest %g", what, largest).isLessThanOrEqualTo(1e-3 * largest);
+    assertThat(worst)
+        .as("%s: worst element, largest %g", what, largest)
+        .isLessThanOrEqualTo(1e-3 * largest);
     assertThat(Math.sqrt(error)).as("%s: L2", what).isLessThanOrEqualTo(1e-4 * Math.sqrt(norm));
   }
 

@@ -19,11 +19,10 @@ final class OpContractTest {
   Stream<DynamicNode> cpu() {
     OpContract contract = new OpContract(CpuBackend.open());
     return OpCatalog.cases().entrySet().stream()
-        .map(
-            entry ->
-                DynamicContainer.dynamicContainer(
-                    entry.getKey().getSimpleName(),
-                    entry.getValue().get().stream().map(c -> test(contract, c))));
+        .map(entry ->
+            DynamicContainer.dynamicContainer(
+                entry.getKey().getSimpleName(),
+                entry.getValue().get().stream().map(c -> test(contract, c))));
   }
 
   private static DynamicTest test(OpContract contract, Case c) {

@@ -81,11 +81,10 @@ class PackageOrderTest {
     var line = "   io.retort.op.GroupNorm$1        -> io.retort.grad.Tape        io";
 
     assertThat(Edge.parse(line))
-        .hasValueSatisfying(
-            edge -> {
-              assertThat(edge.ordered()).isFalse();
-              assertThat(edge).hasToString("op.GroupNorm$1 uses grad.Tape, but op comes before grad");
-            });
+        .hasValueSatisfying(edge -> {
+          assertThat(edge.ordered()).isFalse();
+          assertThat(edge).hasToString("op.GroupNorm$1 uses grad.Tape, but op comes before grad");
+        });
   }
 
   private static String jdeps() {

@@ -27,7 +27,8 @@ public class CallOverheadBenchmark {
 
   private final long threads = Arena.global().allocate(ValueLayout.JAVA_INT).address();
 
-  /// One downcall that writes four bytes, called as every operation is: static handle, exact types, raw address.
+  /// One downcall that writes four bytes, called as every operation is: static handle, exact types,
+  /// raw address.
   @Benchmark
   public int downcall() {
     try {

@@ -42,7 +42,13 @@ final class CpuScore implements ScoreKernels {
 
   @Override
   public void edmLoss(
-      Tensor d, Tensor y, Tensor sigma, double sigmaData, boolean mean, Tensor loss, Tensor gradient) {
+      Tensor d,
+      Tensor y,
+      Tensor sigma,
+      double sigmaData,
+      boolean mean,
+      Tensor loss,
+      Tensor gradient) {
     ScoreDifferenceLibrary.edmLoss(
         d.address(),
         y.address(),

@@ -70,8 +70,12 @@ public record Denoiser(UNet network, double sigmaData) {
   private Var level(Tape tape, Var x, float[] sigma) {
     if (!x.shape().equals(images(sigma.length))) {
       throw new ShapeException(
-          "denoise: x must be " + images(sigma.length) + " for " + sigma.length
-              + " noise levels, got " + x.shape());
+          "denoise: x must be "
+              + images(sigma.length)
+              + " for "
+              + sigma.length
+              + " noise levels, got "
+              + x.shape());
     }
     for (float s : sigma) {
       if (!(s > 0) || Float.isInfinite(s)) {

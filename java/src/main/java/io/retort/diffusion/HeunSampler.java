@@ -1,6 +1,7 @@
 package io.retort.diffusion;
 
-/// EDM's sampler: Heun's second-order steps along the probability-flow ODE, with optional churn. State in float64.
+/// EDM's sampler: Heun's second-order steps along the probability-flow ODE, with optional churn.
+/// State in float64.
 ///
 /// Source: EDM, algorithms 1 and 2.
 ///
@@ -11,7 +12,12 @@ package io.retort.diffusion;
 /// @param churnMax S_max
 /// @param churnNoise S_noise
 public record HeunSampler(
-    KarrasSigmas sigmas, int steps, double churn, double churnMin, double churnMax, double churnNoise) {
+    KarrasSigmas sigmas,
+    int steps,
+    double churn,
+    double churnMin,
+    double churnMax,
+    double churnNoise) {
 
   /// The denoised estimate of `x` at one noise level for all samples.
   @FunctionalInterface
@@ -71,7 +77,8 @@ public record HeunSampler(
     return x;
   }
 
-  private static double[] step(double[] x, double from, double to, boolean corrected, Denoise denoise) {
+  private static double[] step(
+      double[] x, double from, double to, boolean corrected, Denoise denoise) {
     double[] denoised = denoise.at(x, from);
     double[] slope = new double[x.length];
     double[] next = new double[x.length];

@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
 
 /// Draws images from a denoiser, in batches that do not change the result.
 ///
-/// Image i of a seed is the same whatever the batch size and however many are drawn; one step is `D(sigma_max z;
-/// sigma_max)`, more are Heun steps.
+/// Image i of a seed is the same whatever the batch size and however many are drawn; one step is
+/// `D(sigma_max z; sigma_max)`, more are Heun steps.
 ///
 /// @param denoiser the network
 /// @param parameters its weights
@@ -23,10 +23,16 @@ import org.jspecify.annotations.Nullable;
 /// @param sigmas noise levels
 /// @param batch images per network call
 public record ImageSampler(
-    Backend backend, Denoiser denoiser, Parameters parameters, int steps, KarrasSigmas sigmas, int batch) {
+    Backend backend,
+    Denoiser denoiser,
+    Parameters parameters,
+    int steps,
+    KarrasSigmas sigmas,
+    int batch) {
 
   /// EDM's noise levels, 128 images a call.
-  public static ImageSampler of(Backend backend, Denoiser denoiser, Parameters parameters, int steps) {
+  public static ImageSampler of(
+      Backend backend, Denoiser denoiser, Parameters parameters, int steps) {
     return new ImageSampler(backend, denoiser, parameters, steps, KarrasSigmas.EDM, 128);
   }
 

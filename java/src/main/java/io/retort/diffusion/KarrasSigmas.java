@@ -26,7 +26,8 @@ public record KarrasSigmas(double min, double max, double rho) {
     return Math.pow(high + fraction * (low - high), rho);
   }
 
-  /// Sampling steps, descending from max to min, then 0: `steps + 1` numbers. One step is `[max, 0]`.
+  /// Sampling steps, descending from max to min, then 0: `steps + 1` numbers. One step is `[max,
+  /// 0]`.
   public double[] steps(int steps) {
     if (steps < 1) {
       throw new IllegalArgumentException("sigmas: steps must be >= 1, got " + steps);

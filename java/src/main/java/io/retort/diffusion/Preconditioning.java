@@ -4,7 +4,8 @@ import java.util.Arrays;
 
 /// How a network is wrapped into a denoiser: `D(x; sigma) = c_skip x + c_out F(c_in x, c_noise)`.
 ///
-/// All four families of EDM's table 1, in float64. Source: EDM, Karras et al. 2022, table 1 and appendix C.
+/// All four families of EDM's table 1, in float64. Source: EDM, Karras et al. 2022, table 1 and
+/// appendix C.
 public sealed interface Preconditioning {
 
   /// Factor of the noised image in the output.
@@ -62,7 +63,8 @@ public sealed interface Preconditioning {
 
     /// Time of a noise level.
     public double time(double sigma) {
-      return (Math.sqrt(betaMin * betaMin + 2 * betaD * Math.log1p(sigma * sigma)) - betaMin) / betaD;
+      return (Math.sqrt(betaMin * betaMin + 2 * betaD * Math.log1p(sigma * sigma)) - betaMin)
+          / betaD;
     }
 
     @Override
@@ -117,8 +119,8 @@ public sealed interface Preconditioning {
   record Iddpm(double c1, double c2, int steps) implements Preconditioning {
     public static final Iddpm DEFAULT = new Iddpm(0.001, 0.008, 1000);
 
-    /// The `steps + 1` levels, descending from index 0; in float32 arithmetic, because the networks were trained with
-    /// levels rounded so (the smallest differ by 5e-4 from exact ones).
+    /// The `steps + 1` levels, descending from index 0; in float32 arithmetic, because the networks
+    /// were trained with levels rounded so (the smallest differ by 5e-4 from exact ones).
     public double[] levels() {
       double[] u = new double[steps + 1];
       for (int j = steps; j > 0; j--) {

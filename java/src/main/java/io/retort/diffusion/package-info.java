@@ -2,7 +2,8 @@
 ///
 /// Read first: [Denoiser], [KarrasSigmas], [HeunSampler]. Depends on net and below.
 ///
-/// Source throughout: EDM, Karras et al. 2022 ("Elucidating the Design Space of Diffusion-Based Generative Models").
+/// Source throughout: EDM, Karras et al. 2022 ("Elucidating the Design Space of Diffusion-Based
+/// Generative Models").
 @NullMarked
 package io.retort.diffusion;
 

@@ -8,12 +8,14 @@ import io.retort.op.Affine;
 import io.retort.op.Reduce;
 import java.util.List;
 
-/// The non-saturating GAN losses on logits. Source: Goodfellow et al. 2014, section 3; used so by DMD2.
+/// The non-saturating GAN losses on logits. Source: Goodfellow et al. 2014, section 3; used so by
+/// DMD2.
 final class Adversarial {
 
   private Adversarial() {}
 
-  /// `mean softplus(-logits)`: the generator's loss on its own images, the discriminator's on real ones.
+  /// `mean softplus(-logits)`: the generator's loss on its own images, the discriminator's on real
+  /// ones.
   static Var looksReal(Var logits) {
     return meanSoftplus(logits.tape().apply(new Affine(-1, 0), logits));
   }

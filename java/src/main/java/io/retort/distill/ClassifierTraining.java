@@ -41,8 +41,7 @@ public record ClassifierTraining(LeNet network, int batch) implements Method {
       labels[i] = batch.labels()[i];
     }
     Var features =
-        network.features(
-            tape, nets.parameters(CLASSIFIER), tape.constant(shape, batch.images()));
+        network.features(tape, nets.parameters(CLASSIFIER), tape.constant(shape, batch.images()));
     Var logits = network.logits(tape, nets.parameters(CLASSIFIER), features);
     Var loss =
         tape.apply(new CrossEntropy(), logits, tape.constant(Shape.of(labels.length), labels));

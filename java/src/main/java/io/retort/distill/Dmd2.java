@@ -26,13 +26,15 @@ import java.util.SequencedMap;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/// DMD2 with the Embedding Loss: one-step student, frozen teacher, critic (fake score) with a GAN head, random networks.
+/// DMD2 with the Embedding Loss: one-step student, frozen teacher, critic (fake score) with a GAN
+/// head, random networks.
 ///
-/// Student phase, every `criticSteps` steps: `x = D_student(80 z; 80)`, minimise
-/// `dm * score difference + gan * softplus(-logit) + embedding * MMD`. Critic phase, every step: denoising loss on student
-/// images `+ criticGan * GAN loss`. Each term is switched off by weight 0.
-/// Sources: DMD2, Yin et al. 2024 (arXiv 2405.14867), sections 4.2 to 4.4; Embedding Loss, Ying et al. 2026 (arXiv
-/// 2604.22379). Differs from DMD2: the critic phase draws its own latents instead of reusing the student phase's.
+/// Student phase, every `criticSteps` steps: `x = D_student(80 z; 80)`, minimise `dm * score
+/// difference + gan * softplus(-logit) + embedding * MMD`. Critic phase, every step: denoising loss
+/// on student images `+ criticGan * GAN loss`. Each term is switched off by weight 0. Sources:
+/// DMD2, Yin et al. 2024 (arXiv 2405.14867), sections 4.2 to 4.4; Embedding Loss, Ying et al. 2026
+/// (arXiv 2604.22379). Differs from DMD2: the critic phase draws its own latents instead of reusing
+/// the student phase's.
 public record Dmd2(UNet network, Settings settings) implements Method {
   public static final String TEACHER = "teacher";
   public static final String STUDENT = "student";
@@ -46,14 +48,16 @@ public record Dmd2(UNet network, Settings settings) implements Method {
   /// The method's numbers.
   ///
   /// @param batch generated images a step
-  /// @param realBatch real images a step, at least `batch`; the Embedding Loss compares with all of them
+  /// @param realBatch real images a step, at least `batch`; the Embedding Loss compares with all of
+  ///   them
   /// @param criticSteps critic updates per student update (two-time-scale rule)
   /// @param sigmaMax noise level the student starts from
   /// @param distributionMatching weight of the score difference
   /// @param gan weight of the student's GAN loss
   /// @param criticGan weight of the head's GAN loss beside the denoising loss
   /// @param embedding Embedding Loss, null for none
-  /// @param embeddingWeight its weight; if `calibrated`, the wanted ratio of gradient norms to the other terms instead
+  /// @param embeddingWeight its weight; if `calibrated`, the wanted ratio of gradient norms to the
+  ///   other terms instead
   /// @param calibrated whether the weight is found from gradient norms before the first step
   /// @param sigmaData standard deviation of the data
   public record Settings(
@@ -73,7 +77,11 @@ public record Dmd2(UNet network, Settings settings) implements Method {
       if (batch < 1 || realBatch < batch || criticSteps < 1) {
         throw new IllegalArgumentException(
             "dmd2: batch and critic_steps must be >= 1 and real_batch >= batch, got "
-                + batch + ", " + criticSteps + ", " + realBatch);
+                + batch
+                + ", "
+                + criticSteps
+                + ", "
+                + realBatch);
       }
       if (distributionMatching == 0 && gan == 0 && (embedding == null || embeddingWeight == 0)) {
         throw new IllegalArgumentException("dmd2: every term of the student is switched off");
@@ -147,7 +155,8 @@ public record Dmd2(UNet network, Settings settings) implements Method {
   private Sum others(Nets nets, Var x, Batch real, Noise noise) {
     Sum sum = new Sum(nets.tape());
     if (settings.distributionMatching > 0) {
-      sum.add("distribution_matching", settings.distributionMatching, matching(nets, x, real, noise));
+      sum.add(
+          "distribution_matching", settings.distributionMatching, matching(nets, x, real, noise));
     }
     if (settings.adversarial()) {
       sum.add("gan", settings.gan, deception(nets, x, real, noise));
@@ -168,7 +177,8 @@ public record Dmd2(UNet network, Settings settings) implements Method {
     if (settings.adversarial()) {
       Var fakeLogits = logits(nets, fake, labels, noise);
       Var realLogits = logits(nets, images(nets, real, settings.batch), labels, noise);
-      sum.add("discriminator", settings.criticGan, Adversarial.discriminator(fakeLogits, realLogits));
+      sum.add(
+          "discriminator", settings.criticGan, Adversarial.discriminator(fakeLogits, realLogits));
     }
     return sum.terms();
   }
@@ -214,8 +224,9 @@ public record Dmd2(UNet network, Settings settings) implements Method {
     return nets.tape().constant(shape, Arrays.copyOf(real.images(), values));
   }
 
-  /// The Embedding Loss's weight that makes its gradient `embeddingWeight` times as long as that of the other terms, both
-  /// taken at the images of the untrained student. Source: handbook of methods, "weight calibration"; ours.
+  /// The Embedding Loss's weight that makes its gradient `embeddingWeight` times as long as that of
+  /// the other terms, both taken at the images of the untrained student. Source: handbook of
+  /// methods, "weight calibration"; ours.
   @Override
   public Map<String, Double> calibrate(Nets nets, Batch batch, Noise noise) {
     if (!settings.embeds() || !settings.calibrated) {
@@ -225,9 +236,9 @@ public record Dmd2(UNet network, Settings settings) implements Method {
       return Map.of(EMBEDDING_WEIGHT, settings.embeddingWeight);
     }
     Var x = generate(nets, labels(batch), noise).detach();
-    double base = gradientNorm(nets, x, (on, images) -> others(on, images, batch, noise).terms().total());
-    double embedding =
-        gradientNorm(nets, x, (on, images) -> embedding(on, images, batch, noise));
+    double base =
+        gradientNorm(nets, x, (on, images) -> others(on, images, batch, noise).terms().total());
+    double embedding = gradientNorm(nets, x, (on, images) -> embedding(on, images, batch, noise));
     return Map.of(EMBEDDING_WEIGHT, settings.embeddingWeight * base / embedding);
   }
 

@@ -15,8 +15,8 @@ import java.util.Set;
 
 /// Plain training of a teacher with EDM's denoising loss.
 ///
-/// Source: EDM, Karras et al. 2022, section 5 and table 1. The pixels are averaged instead of summed, so that the loss does
-/// not depend on the resolution; Adam does not notice.
+/// Source: EDM, Karras et al. 2022, section 5 and table 1. The pixels are averaged instead of
+/// summed, so that the loss does not depend on the resolution; Adam does not notice.
 ///
 /// @param network the teacher
 /// @param batch images a step
@@ -53,8 +53,7 @@ public record EdmTraining(UNet network, int batch, double sigmaData, double mean
     Var denoised =
         nets.denoise(TEACHER, noised, sigma, images.labels(), noise.key(Purpose.DROPOUT));
     Var levels = tape.constant(Shape.of(sigma.length), sigma);
-    Var loss =
-        tape.apply(new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN), denoised, clean, levels);
+    Var loss = tape.apply(new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN), denoised, clean, levels);
     SequencedMap<String, Var> parts = new LinkedHashMap<>();
     parts.put("denoising", loss);
     return new Terms(loss, parts);

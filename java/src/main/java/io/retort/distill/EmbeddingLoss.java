@@ -1,7 +1,5 @@
 package io.retort.distill;
 
-import static java.util.Objects.requireNonNull;
-
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -12,11 +10,13 @@ import io.retort.op.Mmd;
 import io.retort.op.MmdKernel;
 import io.retort.tensor.PhiloxKey;
 
-/// MMD between generated and real images in the feature space of untrained networks, fresh at every call.
+/// MMD between generated and real images in the feature space of untrained networks, fresh at every
+/// call.
 ///
-/// `L = 1/M sum_m MMD^2(phi_m(x), phi_m(y))`; gradients reach x through the networks, never their weights. Source: Ying
-/// et al. 2026 ("Efficient Diffusion Distillation via Embedding Loss"); architectures after Zhao & Bilen 2023. Kernel,
-/// bank and sizes are our choices: the paper's were not to be had.
+/// `L = 1/M sum_m MMD^2(phi_m(x), phi_m(y))`; gradients reach x through the networks, never their
+/// weights. Source: Ying et al. 2026 ("Efficient Diffusion Distillation via Embedding Loss");
+/// architectures after Zhao & Bilen 2023. Kernel, bank and sizes are our choices: the paper's were
+/// not to be had.
 ///
 /// @param bank which networks may be drawn
 /// @param networks M, networks per call
@@ -25,7 +25,12 @@ import io.retort.tensor.PhiloxKey;
 /// @param kernel kernel of the MMD
 /// @param unbiased U-statistic (no self-pairs), needed at small batches
 public record EmbeddingLoss(
-    RandomConvNet.Bank bank, int networks, int width, int depth, MmdKernel kernel, boolean unbiased) {
+    RandomConvNet.Bank bank,
+    int networks,
+    int width,
+    int depth,
+    MmdKernel kernel,
+    boolean unbiased) {
 
   private static final int STREAMS_PER_NETWORK = 16;
 
@@ -33,7 +38,11 @@ public record EmbeddingLoss(
     if (networks < 1 || networks > 4 || width < 1 || depth < 1) {
       throw new IllegalArgumentException(
           "embedding: networks must be 1 to 4, width and depth at least 1, got "
-              + networks + ", " + width + ", " + depth);
+              + networks
+              + ", "
+              + width
+              + ", "
+              + depth);
     }
   }
 

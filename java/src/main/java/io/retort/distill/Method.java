@@ -23,8 +23,8 @@ public interface Method {
   /// Images one step consumes; the loader makes batches of this size.
   int batch();
 
-  /// Numbers found once, before the first step, from the initial networks; they are kept with the run, so that resuming
-  /// equals never having stopped. Empty for most methods.
+  /// Numbers found once, before the first step, from the initial networks; they are kept with the
+  /// run, so that resuming equals never having stopped. Empty for most methods.
   default Map<String, Double> calibrate(Nets nets, Batch batch, Noise noise) {
     return Map.of();
   }
@@ -33,11 +33,14 @@ public interface Method {
   ///
   /// @param net its structure
   /// @param trainable false: frozen for the whole run
-  /// @param init name of the source of its first weights, empty to draw them from the network's initial laws
-  /// @param averaged whether a running average of its weights is kept, and used for everything but training
+  /// @param init name of the source of its first weights, empty to draw them from the network's
+  ///   initial laws
+  /// @param averaged whether a running average of its weights is kept, and used for everything but
+  ///   training
   record Role(String name, Net net, boolean trainable, Optional<String> init, boolean averaged) {}
 
-  /// A part of a step: runs when `step % every == 0`, minimises `loss` over the networks in `trains`.
+  /// A part of a step: runs when `step % every == 0`, minimises `loss` over the networks in
+  /// `trains`.
   record Phase(String name, int every, Set<String> trains, Loss loss) {
     public Phase {
       trains = Set.copyOf(trains);

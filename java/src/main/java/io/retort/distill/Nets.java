@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
 
 /// The networks of a method, by role, on the tape of the phase that runs.
 ///
-/// Roles the phase does not train enter as constants: gradients pass through them to their inputs, never into their
-/// weights.
+/// Roles the phase does not train enter as constants: gradients pass through them to their inputs,
+/// never into their weights.
 public final class Nets {
 
   /// A role's structure with its current weights.
@@ -75,11 +75,11 @@ public final class Nets {
 
   /// Logits `(N)` of a discriminator head on the encoder features of a role; large means real.
   public Var discriminate(String head, String role, Var x, float[] sigma, int @Nullable [] labels) {
-    Var features =
-        denoiser(role).encode(tape, player(role).parameters(), x, sigma, labels, null);
+    Var features = denoiser(role).encode(tape, player(role).parameters(), x, sigma, labels, null);
     return switch (player(head).net()) {
       case DiscriminatorHead net -> net.apply(tape, player(head).parameters(), features);
-      default -> throw new IllegalArgumentException("role " + head + " is not a discriminator head");
+      default ->
+          throw new IllegalArgumentException("role " + head + " is not a discriminator head");
     };
   }
 

@@ -10,9 +10,11 @@ import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 
-/// The random numbers of one phase of one step: every draw has its own stream, in the order the loss asks for them.
+/// The random numbers of one phase of one step: every draw has its own stream, in the order the
+/// loss asks for them.
 ///
-/// A pure function of (seed, step, phase), so a resumed run draws what an uninterrupted one would have.
+/// A pure function of (seed, step, phase), so a resumed run draws what an uninterrupted one would
+/// have.
 public final class Noise {
   private static final int STREAMS_PER_PHASE = 4096;
   private static final int STREAMS_PER_DRAW = 64;
@@ -62,7 +64,8 @@ public final class Noise {
     return sigma;
   }
 
-  /// Levels uniform over `bins` Karras bins, restricted to fractions `[low, high]` of them. Source: DMD2's index grid.
+  /// Levels uniform over `bins` Karras bins, restricted to fractions `[low, high]` of them. Source:
+  /// DMD2's index grid.
   public float[] bins(KarrasSigmas sigmas, int count, int bins, double low, double high) {
     PhiloxKey key = key(Purpose.TIME);
     int first = (int) Math.round(low * bins);

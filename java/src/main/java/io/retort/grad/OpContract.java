@@ -17,11 +17,13 @@ import org.jspecify.annotations.Nullable;
 
 /// The contract every op keeps on every backend, checked against its own float64 reference.
 ///
-/// For a [Case]: the inferred shape is the real one; the output and every gradient are finite and within the bounds of
-/// the reference (gradients against central differences of it, or against [Op#referenceVjp]); a gradient asked for alone
-/// equals the one computed with the others; two runs agree bit for bit; nothing leaks.
+/// For a [Case]: the inferred shape is the real one; the output and every gradient are finite and
+/// within the bounds of the reference (gradients against central differences of it, or against
+/// [Op#referenceVjp]); a gradient asked for alone equals the one computed with the others; two runs
+/// agree bit for bit; nothing leaks.
 public final class OpContract {
-  /// Inputs with more elements than this have that many of their gradient entries checked, drawn by seed.
+  /// Inputs with more elements than this have that many of their gradient entries checked, drawn by
+  /// seed.
   private static final int CHECKED_GRADIENTS = 96;
 
   private final Backend backend;
@@ -157,7 +159,13 @@ public final class OpContract {
               String.format(
                   Locale.ROOT,
                   "%s [%d] must be %.9g, got %.9g (largest %.3g, bounds %.1e + %.1e relative)",
-                  what, i, expected[i], actual[i], largest, atol, contract.rtol() * factor));
+                  what,
+                  i,
+                  expected[i],
+                  actual[i],
+                  largest,
+                  atol,
+                  contract.rtol() * factor));
           return;
         }
       }

@@ -11,10 +11,11 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.SequencedMap;
 
-/// The weights of one network: names and shapes over one flat float32 value arena and one gradient arena.
+/// The weights of one network: names and shapes over one flat float32 value arena and one gradient
+/// arena.
 ///
-/// Flat arenas make the optimizer, averaging, copying and clipping one pass each, whatever the network. Every
-/// parameter starts on a 64-byte boundary; the padding stays zero in every arena.
+/// Flat arenas make the optimizer, averaging, copying and clipping one pass each, whatever the
+/// network. Every parameter starts on a 64-byte boundary; the padding stays zero in every arena.
 public final class Parameters implements AutoCloseable {
   private static final int ALIGN = 16;
 

@@ -20,9 +20,9 @@ import org.jspecify.annotations.Nullable;
 
 /// Records ops while they run, then walks them backwards.
 ///
-/// A tape is made for the parameters one phase trains; every other parameter enters as a constant, so frozen networks
-/// cost no weight gradients while gradients still flow through them to their inputs. An empty set records nothing
-/// unless an input is [#tracked].
+/// A tape is made for the parameters one phase trains; every other parameter enters as a constant,
+/// so frozen networks cost no weight gradients while gradients still flow through them to their
+/// inputs. An empty set records nothing unless an input is [#tracked].
 public final class Tape {
 
   private record Node(
@@ -91,7 +91,8 @@ public final class Tape {
     List<Tensor> results = op.run(backend, scope, tensors);
     Tensor output = results.getFirst();
     if (!output.shape().equals(shape)) {
-      throw new ShapeException(op.name() + ": inferred " + shape + " but computed " + output.shape());
+      throw new ShapeException(
+          op.name() + ": inferred " + shape + " but computed " + output.shape());
     }
     boolean[] wanted = new boolean[inputs.length];
     boolean any = false;

@@ -249,12 +249,14 @@ public final class Var {
     return tape.apply(new Lookup(), this, ids);
   }
 
-  /// Attention of this tensor's tokens to one another, `(N, ..., 3 C)` packed `[q | k | v]` to `(N, ..., C)`.
+  /// Attention of this tensor's tokens to one another, `(N, ..., 3 C)` packed `[q | k | v]` to `(N,
+  /// ..., C)`.
   public Var selfAttention(int heads) {
     return tape.apply(new SelfAttention(heads), this);
   }
 
-  /// Attention of these queries to `keys`, which fetch `values`; result in the shape of the queries.
+  /// Attention of these queries to `keys`, which fetch `values`; result in the shape of the
+  /// queries.
   public Var attention(Var keys, Var values, int heads) {
     return tape.apply(new Attention(heads), this, keys, values);
   }
@@ -289,7 +291,8 @@ public final class Var {
     return matmul(false, other, false);
   }
 
-  /// `op(this) op(other)` over equal leading axes; op transposes the last two where the flag is set.
+  /// `op(this) op(other)` over equal leading axes; op transposes the last two where the flag is
+  /// set.
   public Var matmul(boolean transposed, Var other, boolean otherTransposed) {
     return tape.apply(new MatMul(transposed, otherTransposed), this, other);
   }
@@ -304,7 +307,8 @@ public final class Var {
     return tape.apply(new CrossEntropy(), this, labels);
   }
 
-  /// Normalised per sample and group of channels, times `gamma` plus `beta` (C), then SiLU if asked.
+  /// Normalised per sample and group of channels, times `gamma` plus `beta` (C), then SiLU if
+  /// asked.
   public Var groupNorm(Var gamma, Var beta, int groups, double eps, boolean silu) {
     return tape.apply(new GroupNorm(groups, eps, silu), this, gamma, beta);
   }
@@ -324,17 +328,20 @@ public final class Var {
     return tape.apply(new Pool(Pool.Kind.MAX, kernel, stride), this);
   }
 
-  /// Images (N, H, W, C) of twice the size, interpolated with a FIR filter; `[1, 1]` repeats pixels.
+  /// Images (N, H, W, C) of twice the size, interpolated with a FIR filter; `[1, 1]` repeats
+  /// pixels.
   public Var upsample(List<Double> filter) {
     return tape.apply(new Resample(Resample.Direction.UP, filter), this);
   }
 
-  /// Images (N, H, W, C) of half the size, smoothed with a FIR filter; `[1, 1]` takes means of 2 x 2 pixels.
+  /// Images (N, H, W, C) of half the size, smoothed with a FIR filter; `[1, 1]` takes means of 2 x
+  /// 2 pixels.
   public Var downsample(List<Double> filter) {
     return tape.apply(new Resample(Resample.Direction.DOWN, filter), this);
   }
 
-  /// One augmentation drawn by `key` for the whole batch (N, H, W, C): two batches under one key are treated alike.
+  /// One augmentation drawn by `key` for the whole batch (N, H, W, C): two batches under one key
+  /// are treated alike.
   public Var augment(AugmentSpec spec, PhiloxKey key) {
     return tape.apply(new Augment(spec, key), this);
   }

@@ -17,10 +17,11 @@ import io.retort.tensor.Shape;
 import java.nio.file.Path;
 import java.util.Arrays;
 
-/// The 128 pre-ReLU features of a [LeNet], each divided by its standard deviation over the training images.
+/// The 128 pre-ReLU features of a [LeNet], each divided by its standard deviation over the training
+/// images.
 ///
-/// Once with trained weights (sees classes and shapes) and once with random ones (sees blur and duplicates). Owns its
-/// weights.
+/// Once with trained weights (sees classes and shapes) and once with random ones (sees blur and
+/// duplicates). Owns its weights.
 public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
   private static final int BATCH = 250;
   private static final long RANDOM_SEED = 20;
@@ -73,7 +74,12 @@ public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
     LeNet net = new LeNet(training.channels(), 10);
     PhiloxKey key = new PhiloxKey(RANDOM_SEED, Purpose.INIT, 0, 0);
     return scaled(
-        backend, net, net.plan().initialise(backend.memory(), key), "lenet-random", training, false);
+        backend,
+        net,
+        net.plan().initialise(backend.memory(), key),
+        "lenet-random",
+        training,
+        false);
   }
 
   private static LeNetFeatures scaled(
@@ -86,8 +92,7 @@ public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
     float[] ones = new float[LeNet.FEATURES];
     Arrays.fill(ones, 1);
     LeNetFeatures raw = new LeNetFeatures(backend, net, parameters, name, ones, classifies);
-    FeatureMoments moments =
-        FeatureMoments.of(raw.features(training.pixels(), training.count()));
+    FeatureMoments moments = FeatureMoments.of(raw.features(training.pixels(), training.count()));
     float[] deviation = new float[LeNet.FEATURES];
     for (int i = 0; i < deviation.length; i++) {
       deviation[i] = (float) Math.sqrt(Math.max(moments.covariance()[i][i], 1e-12));

@@ -9,11 +9,11 @@ import io.retort.nn.Plan;
 import io.retort.op.Reshape;
 import io.retort.tensor.Shape;
 
-/// DMD2's classifier on the critic's bottleneck: conv4x4 stride 2, norm, SiLU, conv over what is left, norm, SiLU, conv1x1
-/// to one logit.
+/// DMD2's classifier on the critic's bottleneck: conv4x4 stride 2, norm, SiLU, conv over what is
+/// left, norm, SiLU, conv1x1 to one logit.
 ///
-/// Source: DMD2, Yin et al. 2024, section 4.3 (64x64 network), with the kernel of the second convolution fitted to the
-/// side of the bottleneck.
+/// Source: DMD2, Yin et al. 2024, section 4.3 (64x64 network), with the kernel of the second
+/// convolution fitted to the side of the bottleneck.
 ///
 /// @param side side of the bottleneck, at least 2
 /// @param channels its channels
@@ -21,7 +21,8 @@ public record DiscriminatorHead(int side, int channels) implements Net {
 
   public DiscriminatorHead {
     if (side < 2) {
-      throw new IllegalArgumentException("discriminator: bottleneck side must be >= 2, got " + side);
+      throw new IllegalArgumentException(
+          "discriminator: bottleneck side must be >= 2, got " + side);
     }
   }
 

@@ -13,10 +13,12 @@ import io.retort.op.Reshape;
 import io.retort.tensor.Shape;
 import java.util.List;
 
-/// The small classifier whose features measure image sets: conv5x5x32, ReLU, max-pool 2, conv5x5x64, ReLU, max-pool 2,
-/// linear to 128 (the features, before their ReLU), ReLU, linear to the classes.
+/// The small classifier whose features measure image sets: conv5x5x32, ReLU, max-pool 2,
+/// conv5x5x64, ReLU, max-pool 2, linear to 128 (the features, before their ReLU), ReLU, linear to
+/// the classes.
 ///
-/// Valid convolutions on 28x28 images in [-1, 1]. Source: after LeCun et al. 1998; names as in the golden file.
+/// Valid convolutions on 28x28 images in [-1, 1]. Source: after LeCun et al. 1998; names as in the
+/// golden file.
 public record LeNet(int imageChannels, int classes) implements Net {
   /// Length of the feature vector.
   public static final int FEATURES = 128;

@@ -14,11 +14,13 @@ import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 
-/// One member of the embedding bank: an untrained ConvNet whose features the Embedding Loss compares.
+/// One member of the embedding bank: an untrained ConvNet whose features the Embedding Loss
+/// compares.
 ///
-/// `[conv3x3, (instance norm), activation, 2x2 pool] x depth`, flattened and divided by sqrt(dimension). Norm-free members
-/// see brightness and contrast, which instance-normalised ones are blind to. Source: the ConvNet of Zhao & Bilen 2023
-/// ("Dataset Condensation with Distribution Matching"), section 3.
+/// `[conv3x3, (instance norm), activation, 2x2 pool] x depth`, flattened and divided by
+/// sqrt(dimension). Norm-free members see brightness and contrast, which instance-normalised ones
+/// are blind to. Source: the ConvNet of Zhao & Bilen 2023 ("Dataset Condensation with Distribution
+/// Matching"), section 3.
 ///
 /// @param imageChannels channels of the images
 /// @param width channels of every convolution
@@ -43,7 +45,8 @@ public record RandomConvNet(
   }
 
   /// The member a key draws: architecture from the key, and the same key initialises its weights.
-  public static RandomConvNet draw(Bank bank, int imageChannels, int width, int maxDepth, PhiloxKey key) {
+  public static RandomConvNet draw(
+      Bank bank, int imageChannels, int width, int maxDepth, PhiloxKey key) {
     Activation.Kind[] activations = {
       Activation.Kind.RELU, Activation.Kind.LEAKY_RELU, Activation.Kind.SILU
     };

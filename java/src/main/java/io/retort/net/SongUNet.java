@@ -21,10 +21,11 @@ import java.util.Deque;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// The DDPM++ U-Net as EDM configures it (`ddpmpp`): positional noise embedding, standard encoder and decoder.
+/// The DDPM++ U-Net as EDM configures it (`ddpmpp`): positional noise embedding, standard encoder
+/// and decoder.
 ///
-/// Parameter names and order are EDM's, with the prefix `model.` of its preconditioning wrapper. Source: Song et al.
-/// 2021, appendix; EDM, Karras et al. 2022, appendix F.
+/// Parameter names and order are EDM's, with the prefix `model.` of its preconditioning wrapper.
+/// Source: Song et al. 2021, appendix; EDM, Karras et al. 2022, appendix F.
 public final class SongUNet implements UNet {
   private static final String PREFIX = "model.";
   private static final double EPS = 1e-6;
@@ -56,15 +57,23 @@ public final class SongUNet implements UNet {
       multipliers = List.copyOf(multipliers);
       attention = List.copyOf(attention);
       int coarsest = resolution >> (multipliers.size() - 1);
-      if (multipliers.isEmpty() || coarsest << (multipliers.size() - 1) != resolution || coarsest < 1) {
+      if (multipliers.isEmpty()
+          || coarsest << (multipliers.size() - 1) != resolution
+          || coarsest < 1) {
         throw new ShapeException(
             "unet: resolution must be divisible by 2 for every level after the first, got "
-                + resolution + " with multipliers " + multipliers);
+                + resolution
+                + " with multipliers "
+                + multipliers);
       }
       if (channels < 4 || channels % 4 != 0 || blocks < 1 || imageChannels < 1 || classes < 0) {
         throw new ShapeException(
             "unet: channels must be a positive multiple of 4 and blocks, image channels at least 1, got "
-                + channels + ", " + blocks + ", " + imageChannels);
+                + channels
+                + ", "
+                + blocks
+                + ", "
+                + imageChannels);
       }
     }
   }
@@ -93,8 +102,7 @@ public final class SongUNet implements UNet {
       }
       for (int i = 0; i < config.blocks; i++) {
         int out = config.channels * config.multipliers.get(level);
-        encoder.add(
-            block("enc", side, "block" + i, width, out, Sampling.KEEP, attends(side)));
+        encoder.add(block("enc", side, "block" + i, width, out, Sampling.KEEP, attends(side)));
         width = out;
         skips.push(width);
       }
@@ -116,7 +124,8 @@ public final class SongUNet implements UNet {
       }
     }
     headNorm = Norm.edm(name("dec", config.resolution, "aux_norm"), width, EPS);
-    head = Conv.same(name("dec", config.resolution, "aux_conv"), width, config.imageChannels, 3, 1e-5);
+    head =
+        Conv.same(name("dec", config.resolution, "aux_conv"), width, config.imageChannels, 3, 1e-5);
   }
 
   public Config config() {

@@ -6,7 +6,8 @@ import io.retort.grad.Var;
 import io.retort.tensor.PhiloxKey;
 import org.jspecify.annotations.Nullable;
 
-/// An image-to-image network conditioned on a noise level and, optionally, a class: what a denoiser wraps.
+/// An image-to-image network conditioned on a noise level and, optionally, a class: what a denoiser
+/// wraps.
 public interface UNet extends Net {
 
   int resolution();

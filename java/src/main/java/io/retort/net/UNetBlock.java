@@ -26,11 +26,13 @@ import org.jspecify.annotations.Nullable;
 
 /// One residual block of EDM's U-Nets, with optional resampling and attention:
 ///
-/// `h = conv1(dropout(silu(modulated(norm1, conv0(silu(norm0(x)))))))`, `y = (h + skip(x)) s`, and with attention
-/// `y = (proj(attention(qkv(norm2(y)))) + y) s`. The embedding shifts the input of norm1, or (adaptive) scales and shifts
-/// its output: `silu(norm1(h) (1 + scale) + shift)`. Resampling happens before conv0 and in the skip.
+/// `h = conv1(dropout(silu(modulated(norm1, conv0(silu(norm0(x)))))))`, `y = (h + skip(x)) s`, and
+/// with attention `y = (proj(attention(qkv(norm2(y)))) + y) s`. The embedding shifts the input of
+/// norm1, or (adaptive) scales and shifts its output: `silu(norm1(h) (1 + scale) + shift)`.
+/// Resampling happens before conv0 and in the skip.
 ///
-/// Source: Song et al. 2021 (DDPM++) and Dhariwal & Nichol 2021 (ADM) as configured in EDM, Karras et al. 2022.
+/// Source: Song et al. 2021 (DDPM++) and Dhariwal & Nichol 2021 (ADM) as configured in EDM, Karras
+/// et al. 2022.
 ///
 /// @param filter resampling filter, e.g. `[1, 1]`
 /// @param heads attention heads, 0 for no attention
@@ -117,12 +119,11 @@ record UNetBlock(
     return tape.apply(new Add(skipScale, skipScale), proj().apply(tape, parameters, mixed), y);
   }
 
-  /// EDM stores q, k, v interleaved per channel; the attention op wants three blocks. Reordering the small weight is
-  /// cheaper than reordering the activations.
+  /// EDM stores q, k, v interleaved per channel; the attention op wants three blocks. Reordering
+  /// the small weight is cheaper than reordering the activations.
   private static Var separate(Tape tape, Var stored, Shape interleaved, Shape shape) {
     Var split = tape.apply(new Reshape(interleaved), stored);
-    return tape.apply(
-        new Reshape(shape), tape.apply(new Permute(List.of(1, 0, 2)), split));
+    return tape.apply(new Reshape(shape), tape.apply(new Permute(List.of(1, 0, 2)), split));
   }
 
   private boolean hasSkip() {

@@ -2,8 +2,8 @@
 ///
 /// Read first: [Net], [SongUNet], [RandomConvNet]. Depends on nn and below.
 ///
-/// Invariants: a network is immutable and holds no weights; parameter names and order are those of the ecosystem's
-/// checkpoints; images are `(N, H, W, C)`.
+/// Invariants: a network is immutable and holds no weights; parameter names and order are those of
+/// the ecosystem's checkpoints; images are `(N, H, W, C)`.
 @NullMarked
 package io.retort.net;
 

@@ -6,7 +6,8 @@ import io.retort.grad.Var;
 import io.retort.op.Conv2d;
 import io.retort.tensor.Shape;
 
-/// A convolution with bias: `name.weight` (out, in, k, k), `name.bias` (out); stride and zero padding as given.
+/// A convolution with bias: `name.weight` (out, in, k, k), `name.bias` (out); stride and zero
+/// padding as given.
 public record Conv(
     String name, int in, int out, int kernel, int stride, int padding, Init weight, Init bias) {
 

@@ -22,7 +22,8 @@ public sealed interface Init {
     }
   }
 
-  /// `scale * U(-1, 1) * sqrt(6 / (fan_in + fan_out))`. Source: Glorot & Bengio 2010, eq. 16; EDM scales it per layer.
+  /// `scale * U(-1, 1) * sqrt(6 / (fan_in + fan_out))`. Source: Glorot & Bengio 2010, eq. 16; EDM
+  /// scales it per layer.
   record XavierUniform(double scale) implements Init {
     @Override
     public float[] values(Shape shape, PhiloxKey key) {
@@ -32,7 +33,8 @@ public sealed interface Init {
     }
   }
 
-  /// `U(-1, 1) * bound / sqrt(fanIn)`: what PyTorch gives convolutions and linear layers (bound 1), weight and bias.
+  /// `U(-1, 1) * bound / sqrt(fanIn)`: what PyTorch gives convolutions and linear layers (bound 1),
+  /// weight and bias.
   record FanIn(double bound, long fanIn) implements Init {
     @Override
     public float[] values(Shape shape, PhiloxKey key) {

@@ -48,7 +48,8 @@ public final class Plan {
     return initialise(memory, new PhiloxKey(seed, Purpose.INIT, 0, 0));
   }
 
-  /// New parameters drawn from their initial laws; parameter i uses the i-th stream from the key's on.
+  /// New parameters drawn from their initial laws; parameter i uses the i-th stream from the key's
+  /// on.
   public Parameters initialise(Memory memory, PhiloxKey key) {
     return draw(allocate(memory), key);
   }

@@ -9,10 +9,12 @@ import io.retort.op.Resample;
 import io.retort.op.Slice;
 import java.util.List;
 
-/// EDM's convolution: optional halving or doubling of the image with a FIR filter, then `kernel x kernel` with bias.
+/// EDM's convolution: optional halving or doubling of the image with a FIR filter, then `kernel x
+/// kernel` with bias.
 ///
-/// Fused, the filter and the convolution share one border: down is convolution then filter, up is filter then convolution,
-/// with padding only where their sizes differ. Source: the reference networks of EDM, Karras et al. 2022.
+/// Fused, the filter and the convolution share one border: down is convolution then filter, up is
+/// filter then convolution, with padding only where their sizes differ. Source: the reference
+/// networks of EDM, Karras et al. 2022.
 ///
 /// @param kernel odd, or 0 for resampling alone (no parameters)
 /// @param filter FIR taps, e.g. `[1, 1]` or `[1, 3, 3, 1]`
@@ -39,7 +41,10 @@ public record ResampleConv(
     filter = List.copyOf(filter);
     if (fused && (kernel != 3 || filter.size() != 4)) {
       throw new IllegalArgumentException(
-          "resample conv: fused needs kernel 3 and 4 filter taps, got " + kernel + " and " + filter);
+          "resample conv: fused needs kernel 3 and 4 filter taps, got "
+              + kernel
+              + " and "
+              + filter);
     }
   }
 

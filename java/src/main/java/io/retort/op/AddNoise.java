@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
 
 /// `x + sigma_n * eps` with eps standard normal: element i is normal i of the key's stream.
 ///
-/// Inputs: x `(N, ...)`, sigma `(N)` (no gradient). Cost: one read and one write of x and the random numbers.
-/// Source: EDM, Karras et al. 2022, section 5.
+/// Inputs: x `(N, ...)`, sigma `(N)` (no gradient). Cost: one read and one write of x and the
+/// random numbers. Source: EDM, Karras et al. 2022, section 5.
 public record AddNoise(PhiloxKey key) implements Op {
 
   @Override
@@ -58,9 +58,15 @@ public record AddNoise(PhiloxKey key) implements Op {
   public static List<Case> cases() {
     PhiloxKey key = new PhiloxKey(7, Purpose.NOISE, 3, 11);
     return List.of(
-        Case.of("one element", new AddNoise(key), Case.Input.normal(1, 1), Case.Input.uniform(0, 9, 1)),
-        Case.of("prime", new AddNoise(key), Case.Input.normal(3, 7, 5, 1), Case.Input.uniform(0, 9, 3)),
-        Case.of("large sigma", new AddNoise(key), Case.Input.normal(2, 4, 4, 3), Case.Input.uniform(70, 80, 2))
+        Case.of(
+            "one element", new AddNoise(key), Case.Input.normal(1, 1), Case.Input.uniform(0, 9, 1)),
+        Case.of(
+            "prime", new AddNoise(key), Case.Input.normal(3, 7, 5, 1), Case.Input.uniform(0, 9, 3)),
+        Case.of(
+                "large sigma",
+                new AddNoise(key),
+                Case.Input.normal(2, 4, 4, 3),
+                Case.Input.uniform(70, 80, 2))
             .within(1e-4, 1e-5, "normals agree to 2e-6, times sigma 80"));
   }
 }

@@ -4,7 +4,8 @@ import io.retort.tensor.Memory;
 
 /// Hardware that ops run on: its memory and its kernels, one interface a family.
 ///
-/// Only ops call kernels (and `optim` the optimizer's). Kernels take tensors that are already checked.
+/// Only ops call kernels (and `optim` the optimizer's). Kernels take tensors that are already
+/// checked.
 public interface Backend {
 
   /// Short name as the command line spells it: `cpu`, `cuda`.

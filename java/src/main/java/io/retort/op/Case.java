@@ -6,13 +6,19 @@ import java.util.List;
 
 /// One contract case: an op, its inputs, and how exact the result must be.
 ///
-/// Checked per element: `|a - b| <= atol + rtol * |b|`, for the output and (with both bounds times `gradFactor`)
-/// for every gradient, against float64.
+/// Checked per element: `|a - b| <= atol + rtol * |b|`, for the output and (with both bounds times
+/// `gradFactor`) for every gradient, against float64.
 ///
 /// @param name what is special about it ("prime width", "mean 1000")
 /// @param reason why the bounds are what they are
 public record Case(
-    String name, Op op, List<Input> inputs, double atol, double rtol, double gradFactor, String reason) {
+    String name,
+    Op op,
+    List<Input> inputs,
+    double atol,
+    double rtol,
+    double gradFactor,
+    String reason) {
 
   public Case {
     inputs = List.copyOf(inputs);

@@ -10,9 +10,10 @@ import org.jspecify.annotations.Nullable;
 
 /// `sum_n w(sigma_n) |d_n - y_n|^2 / divisor`, `w = 1/sigma^2 + 1/sigmaData^2`.
 ///
-/// Inputs: denoised d `(N, ...)`, target y as d (no gradient), sigma `(N)` (no gradient). Output: scalar. The divisor is
-/// N times the pixels (`MEAN`, as DMD2's critic) or N alone (`SUM`, as EDM sums over pixels).
-/// Source: EDM, Karras et al. 2022, eq. 2 and table 1; `w = (sigma^2 + sd^2) / (sigma sd)^2` is the same number.
+/// Inputs: denoised d `(N, ...)`, target y as d (no gradient), sigma `(N)` (no gradient). Output:
+/// scalar. The divisor is N times the pixels (`MEAN`, as DMD2's critic) or N alone (`SUM`, as EDM
+/// sums over pixels). Source: EDM, Karras et al. 2022, eq. 2 and table 1; `w = (sigma^2 + sd^2) /
+/// (sigma sd)^2` is the same number.
 public record EdmLoss(double sigmaData, Pixels pixels) implements Op {
 
   /// What happens to the pixels of one sample.
@@ -51,8 +52,7 @@ public record EdmLoss(double sigmaData, Pixels pixels) implements Op {
     double sum = 0;
     for (int i = 0; i < d.length; i++) {
       double sigma = Samples.of(inputs.get(2), i, d.length);
-      double weight =
-          (sigma * sigma + sigmaData * sigmaData) / Math.pow(sigma * sigmaData, 2);
+      double weight = (sigma * sigma + sigmaData * sigmaData) / Math.pow(sigma * sigmaData, 2);
       sum += weight * Math.pow(d[i] - inputs.get(1)[i], 2);
     }
     return new double[] {sum / (pixels == Pixels.MEAN ? d.length : samples)};
@@ -70,17 +70,37 @@ public record EdmLoss(double sigmaData, Pixels pixels) implements Op {
   }
 
   public static List<Case> cases() {
-    return Arrays.stream(Pixels.values()).flatMap(pixels -> cases(new EdmLoss(0.5, pixels)).stream()).toList();
+    return Arrays.stream(Pixels.values())
+        .flatMap(pixels -> cases(new EdmLoss(0.5, pixels)).stream())
+        .toList();
   }
 
   private static List<Case> cases(EdmLoss op) {
     String why = "the loss is a sum of terms up to 1/sigma^2";
     return List.of(
-        Case.of("one element", op, Case.Input.normal(1, 1), Case.Input.normal(1, 1), Case.Input.uniform(0.2, 80, 1))
+        Case.of(
+                "one element",
+                op,
+                Case.Input.normal(1, 1),
+                Case.Input.normal(1, 1),
+                Case.Input.uniform(0.2, 80, 1))
             .within(1e-5, 1e-5, why),
-        Case.of("prime", op, Case.Input.normal(3, 7, 5, 1), Case.Input.normal(3, 7, 5, 1), Case.Input.uniform(0.2, 3, 3))
+        Case.of(
+                "prime",
+                op,
+                Case.Input.normal(3, 7, 5, 1),
+                Case.Input.normal(3, 7, 5, 1),
+                Case.Input.uniform(0.2, 3, 3))
             .within(1e-4, 1e-5, why),
-        Case.of("mean 1000", op, Case.Input.normal(1000, 1, Shape.of(2, 9)), Case.Input.normal(1000, 1, Shape.of(2, 9)), Case.Input.uniform(0.5, 2, 2))
-            .within(1e-3, 1e-5, "inputs near 1000 are rounded to 6e-5 before the difference is formed, exactly after"));
+        Case.of(
+                "mean 1000",
+                op,
+                Case.Input.normal(1000, 1, Shape.of(2, 9)),
+                Case.Input.normal(1000, 1, Shape.of(2, 9)),
+                Case.Input.uniform(0.5, 2, 2))
+            .within(
+                1e-3,
+                1e-5,
+                "inputs near 1000 are rounded to 6e-5 before the difference is formed, exactly after"));
   }
 }

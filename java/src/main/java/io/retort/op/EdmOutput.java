@@ -9,9 +9,9 @@ import org.jspecify.annotations.Nullable;
 
 /// `D = c_skip x + c_out f`: the denoised image from the noised one and the network's output.
 ///
-/// Inputs: x `(N, ...)`, f as x, sigma `(N)` (no gradient).
-/// `c_skip = sd^2 / (sigma^2 + sd^2)`, `c_out = sigma sd / sqrt(sigma^2 + sd^2)` with sd = sigmaData.
-/// Source: EDM, Karras et al. 2022, eq. 7 and table 1.
+/// Inputs: x `(N, ...)`, f as x, sigma `(N)` (no gradient). `c_skip = sd^2 / (sigma^2 + sd^2)`,
+/// `c_out = sigma sd / sqrt(sigma^2 + sd^2)` with sd = sigmaData. Source: EDM, Karras et al. 2022,
+/// eq. 7 and table 1.
 public record EdmOutput(double sigmaData) implements Op {
 
   @Override
@@ -63,8 +63,23 @@ public record EdmOutput(double sigmaData) implements Op {
   public static List<Case> cases() {
     EdmOutput op = new EdmOutput(0.5);
     return List.of(
-        Case.of("one element", op, Case.Input.normal(1, 1), Case.Input.normal(1, 1), Case.Input.uniform(0.002, 80, 1)),
-        Case.of("prime", op, Case.Input.normal(3, 7, 5, 1), Case.Input.normal(3, 7, 5, 1), Case.Input.uniform(0.002, 3, 3)),
-        Case.of("sigma 80", op, Case.Input.normal(0, 80, Shape.of(2, 9)), Case.Input.normal(2, 9), Case.Input.uniform(79, 81, 2)));
+        Case.of(
+            "one element",
+            op,
+            Case.Input.normal(1, 1),
+            Case.Input.normal(1, 1),
+            Case.Input.uniform(0.002, 80, 1)),
+        Case.of(
+            "prime",
+            op,
+            Case.Input.normal(3, 7, 5, 1),
+            Case.Input.normal(3, 7, 5, 1),
+            Case.Input.uniform(0.002, 3, 3)),
+        Case.of(
+            "sigma 80",
+            op,
+            Case.Input.normal(0, 80, Shape.of(2, 9)),
+            Case.Input.normal(2, 9),
+            Case.Input.uniform(79, 81, 2)));
   }
 }

@@ -13,7 +13,10 @@ public interface Op {
 
   /// Lower-case name with underscores, as shown in tables and errors.
   default String name() {
-    return getClass().getSimpleName().replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
+    return getClass()
+        .getSimpleName()
+        .replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_")
+        .toLowerCase(Locale.ROOT);
   }
 
   /// Shape of the output.
@@ -26,19 +29,20 @@ public interface Op {
     return inputs.getFirst().dtype();
   }
 
-  /// Computes the output first, then whatever [#vjp] wants saved; all allocated in `scope`. Inputs are valid (checked
-  /// by [#infer]).
+  /// Computes the output first, then whatever [#vjp] wants saved; all allocated in `scope`. Inputs
+  /// are valid (checked by [#infer]).
   List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs);
 
-  /// Vector-Jacobian product: one gradient per input, in order; null where `saved.needs(i)` is false or the input is
-  /// not differentiable. A returned tensor is new, or a view of `gradOut`, never `gradOut` itself.
+  /// Vector-Jacobian product: one gradient per input, in order; null where `saved.needs(i)` is
+  /// false or the input is not differentiable. A returned tensor is new, or a view of `gradOut`,
+  /// never `gradOut` itself.
   List<@Nullable Tensor> vjp(Backend backend, Scope scope, Saved saved, Tensor gradOut);
 
   /// Float64 reference of the output, slow and obvious, written from the paper.
   double[] reference(List<double[]> inputs, List<Shape> shapes);
 
-  /// Float64 reference of the gradient where it is by definition not the derivative of [#reference] (a stop-gradient
-  /// inside); null means "finite differences of the reference are the truth".
+  /// Float64 reference of the gradient where it is by definition not the derivative of [#reference]
+  /// (a stop-gradient inside); null means "finite differences of the reference are the truth".
   default @Nullable List<double @Nullable []> referenceVjp(
       List<double[]> inputs, List<Shape> shapes, double[] gradOut) {
     return null;
@@ -52,7 +56,8 @@ public interface Op {
   /// Work of one forward run.
   Cost cost(List<Shape> inputs);
 
-  /// What the backward pass sees: inputs, output, extra saved tensors, and which input gradients are wanted.
+  /// What the backward pass sees: inputs, output, extra saved tensors, and which input gradients
+  /// are wanted.
   record Saved(List<Tensor> inputs, Tensor output, List<Tensor> extras, boolean[] wanted) {
     public boolean needs(int index) {
       return wanted[index];

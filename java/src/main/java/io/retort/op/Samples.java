@@ -17,7 +17,14 @@ final class Samples {
     }
     if (!perSample.equals(Shape.of(images.dim(0)))) {
       throw new ShapeException(
-          op + ": sigma must be (" + images.dim(0) + "), got " + perSample + " (images " + images + ")");
+          op
+              + ": sigma must be ("
+              + images.dim(0)
+              + "), got "
+              + perSample
+              + " (images "
+              + images
+              + ")");
     }
     return images;
   }

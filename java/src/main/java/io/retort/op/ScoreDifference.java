@@ -8,13 +8,15 @@ import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// The gradient of distribution matching as a loss: `g` from two denoised images of the same noised sample.
+/// The gradient of distribution matching as a loss: `g` from two denoised images of the same noised
+/// sample.
 ///
-/// Inputs: generated x `(N, ...)`, denoised by the teacher ("real") and by the critic ("fake"), both without gradient.
-/// `DMD`: `g = (fake - real) / max(mean |x - real|, floor)` per sample, gradient of x is `g / elements`, the value is
-/// `mean(g^2) / 2`. `DI`: `g = fake - real`, gradient `g / N`, value `sum(g^2) / (2 N)`.
-/// The gradient is not the derivative of the value: the score difference is held constant.
-/// Sources: DMD, Yin et al. 2023, eq. 7-8; Diff-Instruct, Luo et al. 2023, eq. 8.
+/// Inputs: generated x `(N, ...)`, denoised by the teacher ("real") and by the critic ("fake"),
+/// both without gradient. `DMD`: `g = (fake - real) / max(mean |x - real|, floor)` per sample,
+/// gradient of x is `g / elements`, the value is `mean(g^2) / 2`. `DI`: `g = fake - real`, gradient
+/// `g / N`, value `sum(g^2) / (2 N)`. The gradient is not the derivative of the value: the score
+/// difference is held constant. Sources: DMD, Yin et al. 2023, eq. 7-8; Diff-Instruct, Luo et al.
+/// 2023, eq. 8.
 public record ScoreDifference(Form form, double floor) implements Op {
 
   /// Which normaliser; the ordinal is the number in `retort/score_difference.h`.
@@ -93,15 +95,14 @@ public record ScoreDifference(Form form, double floor) implements Op {
   public static List<Case> cases() {
     return Arrays.stream(Form.values())
         .map(form -> new ScoreDifference(form, 1e-6))
-        .flatMap(
-            op ->
-                List.of(
-                    Case.of("prime", op, images(3, 35), images(3, 35), images(3, 35)),
-                    Case.of("one pixel", op, images(5, 1), images(5, 1), images(5, 1))
-                        .within(1e-4, 1e-4, "one pixel's distance can be small against its rounding"),
-                    Case.of("several threads", op, images(4, 9000), images(4, 9000), images(4, 9000))
-                        .within(1e-4, 1e-5, "a sum of 36,000 squares"))
-                    .stream())
+        .flatMap(op ->
+            List.of(
+                Case.of("prime", op, images(3, 35), images(3, 35), images(3, 35)),
+                Case.of("one pixel", op, images(5, 1), images(5, 1), images(5, 1))
+                    .within(1e-4, 1e-4, "one pixel's distance can be small against its rounding"),
+                Case.of("several threads", op, images(4, 9000), images(4, 9000), images(4, 9000))
+                    .within(1e-4, 1e-5, "a sum of 36,000 squares"))
+                .stream())
         .toList();
   }
 

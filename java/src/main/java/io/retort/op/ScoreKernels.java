@@ -3,7 +3,8 @@ package io.retort.op;
 import io.retort.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/// Noising, EDM preconditioning and score-distillation losses. Float32; images `(N, ...)`, sigma `(N)`, losses `()`.
+/// Noising, EDM preconditioning and score-distillation losses. Float32; images `(N, ...)`, sigma
+/// `(N)`, losses `()`.
 public interface ScoreKernels {
 
   /// `out = x + sigma_n * eps`; `eps` may be `out`.
@@ -21,7 +22,13 @@ public interface ScoreKernels {
 
   /// Weighted denoising loss and its gradient with respect to `d`.
   void edmLoss(
-      Tensor d, Tensor y, Tensor sigma, double sigmaData, boolean mean, Tensor loss, Tensor gradient);
+      Tensor d,
+      Tensor y,
+      Tensor sigma,
+      double sigmaData,
+      boolean mean,
+      Tensor loss,
+      Tensor gradient);
 
   /// Score-difference gradient with respect to `x`, and half its (scaled) square as the loss.
   void scoreDifference(

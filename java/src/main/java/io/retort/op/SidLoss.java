@@ -8,10 +8,12 @@ import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// `sum (r - f) ((r - x) - alpha (r - f)) / w / N`, `w = max(mean |x - r|, floor)` per sample held constant.
+/// `sum (r - f) ((r - x) - alpha (r - f)) / w / N`, `w = max(mean |x - r|, floor)` per sample held
+/// constant.
 ///
-/// Inputs: generated x `(N, ...)`, denoised by the teacher r and by the critic f; gradients for all three, because SiD
-/// differentiates through both networks into the sample. Source: SiD, Zhou et al. 2024, eq. 23 and algorithm 1.
+/// Inputs: generated x `(N, ...)`, denoised by the teacher r and by the critic f; gradients for all
+/// three, because SiD differentiates through both networks into the sample. Source: SiD, Zhou et
+/// al. 2024, eq. 23 and algorithm 1.
 public record SidLoss(double alpha, double floor) implements Op {
 
   @Override
@@ -24,7 +26,8 @@ public record SidLoss(double alpha, double floor) implements Op {
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
     Shape shape = inputs.getFirst().shape();
     Tensor loss = scope.allocate(Shape.of());
-    List<Tensor> gradients = List.of(scope.allocate(shape), scope.allocate(shape), scope.allocate(shape));
+    List<Tensor> gradients =
+        List.of(scope.allocate(shape), scope.allocate(shape), scope.allocate(shape));
     backend
         .scores()
         .sid(
@@ -101,9 +104,19 @@ public record SidLoss(double alpha, double floor) implements Op {
 
   public static List<Case> cases() {
     return List.of(
-        Case.of("alpha 1", new SidLoss(1, 1e-5), Case.Input.normal(3, 35), Case.Input.normal(3, 35), Case.Input.normal(3, 35))
+        Case.of(
+                "alpha 1",
+                new SidLoss(1, 1e-5),
+                Case.Input.normal(3, 35),
+                Case.Input.normal(3, 35),
+                Case.Input.normal(3, 35))
             .within(1e-4, 1e-5, "a sum of 105 products over a distance near 1"),
-        Case.of("alpha 1.2", new SidLoss(1.2, 1e-5), Case.Input.normal(2, 4, 4, 3), Case.Input.normal(2, 4, 4, 3), Case.Input.normal(2, 4, 4, 3))
+        Case.of(
+                "alpha 1.2",
+                new SidLoss(1.2, 1e-5),
+                Case.Input.normal(2, 4, 4, 3),
+                Case.Input.normal(2, 4, 4, 3),
+                Case.Input.normal(2, 4, 4, 3))
             .within(1e-4, 1e-5, "a sum of 96 products over a distance near 1"));
   }
 }

@@ -28,8 +28,10 @@ public final class Adam implements AutoCloseable {
 
   /// Applies the accumulated gradients and, if given, moves the average.
   ///
-  /// @return gradient norm before clipping; if not finite, nothing was changed and the update is not counted
-  public double update(Backend backend, double lr, @Nullable Parameters average, double averageDecay) {
+  /// @return gradient norm before clipping; if not finite, nothing was changed and the update is
+  ///   not counted
+  public double update(
+      Backend backend, double lr, @Nullable Parameters average, double averageDecay) {
     double norm =
         backend
             .optimizers()

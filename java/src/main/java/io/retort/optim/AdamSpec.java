@@ -24,7 +24,13 @@ public record AdamSpec(
     if (!(lr > 0) || beta1 < 0 || beta1 >= 1 || beta2 < 0 || beta2 >= 1 || !(eps > 0)) {
       throw new IllegalArgumentException(
           "adam: lr > 0, betas in [0, 1) and eps > 0 must hold, got "
-              + lr + ", " + beta1 + ", " + beta2 + ", " + eps);
+              + lr
+              + ", "
+              + beta1
+              + ", "
+              + beta2
+              + ", "
+              + eps);
     }
     if (decay < 0 || clip < 0 || warmup < 0 || cooldown < 0) {
       throw new IllegalArgumentException("adam: decay, clip, warmup and cooldown must be >= 0");

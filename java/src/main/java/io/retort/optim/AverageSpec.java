@@ -2,8 +2,8 @@ package io.retort.optim;
 
 /// An exponential moving average of weights, measured in images seen.
 ///
-/// `decay = 0.5^(batch / min(halfLife, ramp * seen))`: short at the start, so that the average forgets its beginning.
-/// Source: EDM, Karras et al. 2022, appendix F.
+/// `decay = 0.5^(batch / min(halfLife, ramp * seen))`: short at the start, so that the average
+/// forgets its beginning. Source: EDM, Karras et al. 2022, appendix F.
 ///
 /// @param halfLife images after which old weights count half
 /// @param ramp largest half-life as a fraction of the images seen, 0.05 in EDM

@@ -16,7 +16,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
 
-/// What travels inside the jar beside the data: recipes, and for some data sets a teacher and a metric net.
+/// What travels inside the jar beside the data: recipes, and for some data sets a teacher and a
+/// metric net.
 public final class BuiltIn {
   private static final String ROOT = "/io/retort/";
   private static final List<String> RECIPES =
@@ -51,7 +52,8 @@ public final class BuiltIn {
         files -> ModelFile.load(files, memory));
   }
 
-  /// The trained metric net of a data set: from the jar, else from where [#metricNetFolder] says; closed by the caller.
+  /// The trained metric net of a data set: from the jar, else from where [#metricNetFolder] says;
+  /// closed by the caller.
   public static Optional<LeNetFeatures> metricNet(String data, Backend backend) {
     String file = metricNetFile(data);
     String name = file.substring(0, file.lastIndexOf('.'));
@@ -82,7 +84,8 @@ public final class BuiltIn {
     return Datasets.directory().resolve("metric-net-" + data);
   }
 
-  /// Gives `use` a private folder with copies of resources for as long as it runs; empty if one is not in the jar.
+  /// Gives `use` a private folder with copies of resources for as long as it runs; empty if one is
+  /// not in the jar.
   private static <T> Optional<T> unpacked(List<String> resources, Function<Path, T> use) {
     try {
       Path folder = Files.createTempDirectory("retort-");

@@ -5,8 +5,8 @@ import io.retort.optim.AdamSpec;
 import io.retort.optim.AverageSpec;
 import java.util.List;
 
-/// A run: what is trained, on what, with which numbers. Every field has a default; YAML keys are the field names in
-/// snake case.
+/// A run: what is trained, on what, with which numbers. Every field has a default; YAML keys are
+/// the field names in snake case.
 ///
 /// @param method edm (a teacher), dmd2 (a one-step student) or classifier (the metric net)
 /// @param data name of a data set, as `retort data list` prints it
@@ -80,8 +80,7 @@ public record Recipe(
       List<Integer> attention,
       double dropout,
       boolean conditional) {
-    public static final Network DEFAULT =
-        new Network(32, List.of(1, 2, 2), 1, List.of(7), 0, true);
+    public static final Network DEFAULT = new Network(32, List.of(1, 2, 2), 1, List.of(7), 0, true);
 
     public Network {
       multipliers = List.copyOf(multipliers);
@@ -118,7 +117,8 @@ public record Recipe(
   ///
   /// @param count generated images per row, 0 for no evaluation
   /// @param teacherSteps sampling steps of the teacher (2N - 1 network evaluations)
-  /// @param controls whether the student is distilled again without each of its terms, for comparison
+  /// @param controls whether the student is distilled again without each of its terms, for
+  ///   comparison
   public record Evaluation(int count, int teacherSteps, boolean controls) {
     public static final Evaluation DEFAULT = new Evaluation(2000, 18, false);
 
@@ -200,7 +200,8 @@ public record Recipe(
 
   /// The Embedding Loss.
   ///
-  /// @param weight 0 switches it off; if calibrated, the ratio of its gradient norm to the other terms' at the start
+  /// @param weight 0 switches it off; if calibrated, the ratio of its gradient norm to the other
+  ///   terms' at the start
   /// @param calibrated whether the weight is found from gradient norms
   /// @param bank which random networks may be drawn
   /// @param networks per step

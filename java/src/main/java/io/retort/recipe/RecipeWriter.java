@@ -7,7 +7,8 @@ import java.util.Locale;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/// Writes every number of a recipe, so that [RecipeReader] makes an equal one of it whatever the defaults become.
+/// Writes every number of a recipe, so that [RecipeReader] makes an equal one of it whatever the
+/// defaults become.
 public final class RecipeWriter {
   /// Words that mean the same in every YAML dialect and need no quotes.
   private static final String PLAIN = "[A-Za-z/.][A-Za-z0-9/._-]*";
@@ -25,16 +26,15 @@ public final class RecipeWriter {
 
   private static void section(StringBuilder out, Record section, String indent) {
     Records.values(section)
-        .forEach(
-            (key, value) -> {
-              out.append(indent).append(key).append(':');
-              if (value instanceof Record inner) {
-                out.append('\n');
-                section(out, inner, indent + "  ");
-              } else {
-                out.append(' ').append(scalar(value)).append('\n');
-              }
-            });
+        .forEach((key, value) -> {
+          out.append(indent).append(key).append(':');
+          if (value instanceof Record inner) {
+            out.append('\n');
+            section(out, inner, indent + "  ");
+          } else {
+            out.append(' ').append(scalar(value)).append('\n');
+          }
+        });
   }
 
   private static String scalar(@Nullable Object value) {

@@ -26,8 +26,8 @@ import org.snakeyaml.engine.v2.nodes.Tag;
 
 /// Trees of records as YAML mappings: keys are component names in snake case.
 ///
-/// Components may be records, `int`, `long`, `double`, `boolean`, strings, enums (lower case in YAML) and lists of
-/// integers.
+/// Components may be records, `int`, `long`, `double`, `boolean`, strings, enums (lower case in
+/// YAML) and lists of integers.
 final class Records {
   private static final String INTEGER = "[-+]?[0-9]{1,19}";
   private static final String NUMBER = "[-+]?([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([eE][-+]?[0-9]{1,3})?";
@@ -62,14 +62,13 @@ final class Records {
   static SequencedMap<String, @Nullable Object> values(Record source) {
     SequencedMap<String, @Nullable Object> values = new LinkedHashMap<>();
     components(source.getClass())
-        .forEach(
-            (key, component) -> {
-              try {
-                values.put(key, component.getAccessor().invoke(source));
-              } catch (ReflectiveOperationException impossible) {
-                throw new IllegalStateException(impossible);
-              }
-            });
+        .forEach((key, component) -> {
+          try {
+            values.put(key, component.getAccessor().invoke(source));
+          } catch (ReflectiveOperationException impossible) {
+            throw new IllegalStateException(impossible);
+          }
+        });
     return values;
   }
 
@@ -136,7 +135,8 @@ final class Records {
     if ((type == int.class || type == long.class) && scalar.isPlain() && text.matches(INTEGER)) {
       return integer(type, text, where, key);
     }
-    String expected = type == boolean.class ? "true or false" : type == double.class ? "a number" : "an integer";
+    String expected =
+        type == boolean.class ? "true or false" : type == double.class ? "a number" : "an integer";
     throw new RecipeException(where, key, "must be %s, got \"%s\"".formatted(expected, text));
   }
 

@@ -28,7 +28,8 @@ import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/// Makes what a recipe describes: the method, the numbers of its loop, the first weights of its roles.
+/// Makes what a recipe describes: the method, the numbers of its loop, the first weights of its
+/// roles.
 ///
 /// @param recipe what is wanted
 /// @param data its data set
@@ -42,8 +43,8 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
 
   /// A trainer at step 0; closed by the caller.
   ///
-  /// @param teacher run directory or file of the teacher, null for the one inside the jar; not looked at by methods
-  ///   without one
+  /// @param teacher run directory or file of the teacher, null for the one inside the jar; not
+  ///   looked at by methods without one
   /// @throws io.retort.checkpoint.CheckpointException if the teacher cannot be loaded
   /// @throws RecipeException if parts of the recipe do not fit together
   public Trainer fresh(@Nullable Path teacher) {
@@ -103,21 +104,19 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
     Trainer trainer = drawn(dmd2(teacher.denoiser()), teacher.denoiser().sigmaData());
     trainer
         .roles()
-        .forEach(
-            (name, state) -> {
-              if (state.role().init().isPresent()) {
-                state.weights().copyFrom(teacher.parameters());
-                if (state.average() != null) {
-                  state.average().copyFrom(teacher.parameters());
-                }
-              }
-            });
+        .forEach((name, state) -> {
+          if (state.role().init().isPresent()) {
+            state.weights().copyFrom(teacher.parameters());
+            if (state.average() != null) {
+              state.average().copyFrom(teacher.parameters());
+            }
+          }
+        });
     return trainer;
   }
 
   private TrainSpec spec(double sigmaData) {
-    return new TrainSpec(
-        recipe.seed(), recipe.steps(), sigmaData, optimizers(), recipe.average());
+    return new TrainSpec(recipe.seed(), recipe.steps(), sigmaData, optimizers(), recipe.average());
   }
 
   private Map<String, AdamSpec> optimizers() {
@@ -244,12 +243,11 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
       return ModelFile.load(file, backend.memory());
     }
     return BuiltIn.teacher(recipe.data(), backend.memory())
-        .orElseThrow(
-            () ->
-                refused(
-                    "dmd2.teacher",
-                    "none is inside Retort for %s; give one with --teacher FILE, or --teacher train"
-                        .formatted(recipe.data())));
+        .orElseThrow(() ->
+            refused(
+                "dmd2.teacher",
+                "none is inside Retort for %s; give one with --teacher FILE, or --teacher train"
+                    .formatted(recipe.data())));
   }
 
   private static RecipeException refused(String key, String reason) {

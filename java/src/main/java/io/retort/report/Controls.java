@@ -26,19 +26,18 @@ final class Controls {
       Recipe recipe, RunDirectory directory, Backend backend, RunOptions options) {
     SequencedMap<String, Path> folders = new LinkedHashMap<>();
     recipes(recipe, directory)
-        .forEach(
-            (name, control) -> {
-              Path folder = directory.control(name);
-              options.notes().accept("control %s in %s".formatted(name, folder));
-              RunOutcome outcome =
-                  Files.exists(folder.resolve(RunDirectory.RECIPE))
-                      ? Run.resume(folder, backend, options)
-                      : Run.start(control, folder, backend, options);
-              if (!outcome.finished()) {
-                throw new StoppedException();
-              }
-              folders.put(name, folder);
-            });
+        .forEach((name, control) -> {
+          Path folder = directory.control(name);
+          options.notes().accept("control %s in %s".formatted(name, folder));
+          RunOutcome outcome =
+              Files.exists(folder.resolve(RunDirectory.RECIPE))
+                  ? Run.resume(folder, backend, options)
+                  : Run.start(control, folder, backend, options);
+          if (!outcome.finished()) {
+            throw new StoppedException();
+          }
+          folders.put(name, folder);
+        });
     return folders;
   }
 

@@ -30,7 +30,8 @@ final class Generators {
 
   private Generators() {}
 
-  /// The samplers of a method, the multi-step teacher first; they borrow the trainer's weights. Empty for a classifier.
+  /// The samplers of a method, the multi-step teacher first; they borrow the trainer's weights.
+  /// Empty for a classifier.
   static SequencedMap<String, ImageSampler> of(Recipe recipe, Trainer trainer, Backend backend) {
     SequencedMap<String, ImageSampler> samplers = new LinkedHashMap<>();
     RoleState teacher =
@@ -47,8 +48,7 @@ final class Generators {
     }
     RoleState student = trainer.roles().get(Dmd2.STUDENT);
     if (student != null) {
-      samplers.put(
-          STUDENT, oneStep(recipe, backend, denoiser(student, trainer), student.best()));
+      samplers.put(STUDENT, oneStep(recipe, backend, denoiser(student, trainer), student.best()));
     }
     return samplers;
   }

@@ -7,7 +7,6 @@ import io.retort.data.BatchLoader;
 import io.retort.data.Dataset;
 import io.retort.data.Json;
 import io.retort.op.Backend;
-import io.retort.recipe.BuiltIn;
 import io.retort.recipe.Recipe;
 import io.retort.recipe.Recipe.MethodName;
 import io.retort.recipe.RecipeException;
@@ -28,10 +27,12 @@ import java.util.function.LongFunction;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/// A run in its folder, from a recipe to a report: trains, saves, draws, measures, and can be taken up again.
+/// A run in its folder, from a recipe to a report: trains, saves, draws, measures, and can be taken
+/// up again.
 ///
-/// Whatever ends it, what was saved stays readable, and [#resume] continues from the newest checkpoint as if it had never
-/// stopped. One thread; several runs may follow each other in one process.
+/// Whatever ends it, what was saved stays readable, and [#resume] continues from the newest
+/// checkpoint as if it had never stopped. One thread; several runs may follow each other in one
+/// process.
 public final class Run {
   private static final String TEACHER_RECIPE = "fashion-mnist-teacher";
 
@@ -71,7 +72,8 @@ public final class Run {
     }
   }
 
-  /// Continues a run from its newest checkpoint; one that was stopped before its first begins again.
+  /// Continues a run from its newest checkpoint; one that was stopped before its first begins
+  /// again.
   ///
   /// @throws RunException if the folder holds no run, or another process works in it
   public static RunOutcome resume(Path path, Backend backend, RunOptions options) {
@@ -123,8 +125,7 @@ public final class Run {
   /// Writes what makes the folder a run.
   private void begin() {
     directory.prepare();
-    directory.write(
-        RunDirectory.ENVIRONMENT, Json.writeIndented(Environment.of(backend)) + "\n");
+    directory.write(RunDirectory.ENVIRONMENT, Json.writeIndented(Environment.of(backend)) + "\n");
     directory.write(RunDirectory.RECIPE, RecipeWriter.yaml(recipe));
   }
 

@@ -87,8 +87,7 @@ final class RunDirectory implements AutoCloseable {
     @Nullable FileChannel channel = null;
     try {
       channel =
-          FileChannel.open(
-              path.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+          FileChannel.open(path.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
       FileLock lock = channel.tryLock();
       if (lock != null) {
         return new RunDirectory(path, channel);

@@ -16,8 +16,8 @@ import java.util.Optional;
 import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
-/// Measures samplers against a data set: every row from the same latents and as many images of every class, seen as the
-/// 8-bit pictures a user gets, with the speed at which they were drawn.
+/// Measures samplers against a data set: every row from the same latents and as many images of
+/// every class, seen as the 8-bit pictures a user gets, with the speed at which they were drawn.
 ///
 /// Owns the metric nets. Training images are the reference, held-out ones the floor.
 public final class RunEvaluation implements AutoCloseable {
@@ -63,10 +63,9 @@ public final class RunEvaluation implements AutoCloseable {
   /// @throws DataException if there is an [#obstacle]
   public static RunEvaluation open(Dataset data, Backend backend, int count) {
     obstacle(data, count)
-        .ifPresent(
-            reason -> {
-              throw new DataException(data.name(), reason);
-            });
+        .ifPresent(reason -> {
+          throw new DataException(data.name(), reason);
+        });
     LeNetFeatures trained =
         BuiltIn.metricNet(data.name(), backend)
             .orElseThrow(() -> new DataException(data.name(), "has no metric net"));
@@ -96,8 +95,7 @@ public final class RunEvaluation implements AutoCloseable {
     double seconds = (System.nanoTime() - started) / 1e9;
     boolean conditional = sampler.denoiser().network().classes() > 0;
     return evaluation.row(
-        new Evaluation.Samples(
-            name, sampler.evaluations(), images, conditional, count / seconds));
+        new Evaluation.Samples(name, sampler.evaluations(), images, conditional, count / seconds));
   }
 
   /// One network call, so that the clock sees no first-time costs.

@@ -30,11 +30,7 @@ final class RunMeasurement {
   private final RunOptions options;
 
   RunMeasurement(
-      Recipe recipe,
-      Dataset data,
-      RunDirectory directory,
-      Backend backend,
-      RunOptions options) {
+      Recipe recipe, Dataset data, RunDirectory directory, Backend backend, RunOptions options) {
     this.recipe = recipe;
     this.data = data;
     this.directory = directory;
@@ -50,19 +46,16 @@ final class RunMeasurement {
     List<ModelFile> controls = new ArrayList<>();
     try {
       Controls.run(recipe, directory, backend, options)
-          .forEach(
-              (name, folder) -> {
-                ModelFile model = ModelFile.load(folder, backend.memory());
-                controls.add(model);
-                samplers.put(
-                    name,
-                    Generators.oneStep(recipe, backend, model.denoiser(), model.parameters()));
-              });
+          .forEach((name, folder) -> {
+            ModelFile model = ModelFile.load(folder, backend.memory());
+            controls.add(model);
+            samplers.put(
+                name, Generators.oneStep(recipe, backend, model.denoiser(), model.parameters()));
+          });
       SequencedMap<String, Images> pictures = new LinkedHashMap<>();
-      samplers.forEach(
-          (name, sampler) ->
-              pictures.put(
-                  name, Generators.draw(sampler, RunPictures.COUNT, progress("drawing " + name))));
+      samplers.forEach((name, sampler) ->
+          pictures.put(
+              name, Generators.draw(sampler, RunPictures.COUNT, progress("drawing " + name))));
       Optional<String> obstacle = obstacle();
       Optional<MetricTable> table =
           obstacle.isEmpty() ? Optional.of(table(samplers)) : Optional.empty();
@@ -96,9 +89,8 @@ final class RunMeasurement {
     try (RunEvaluation evaluation =
         RunEvaluation.open(data, backend, recipe.evaluation().count())) {
       List<MetricRow> rows = new ArrayList<>();
-      samplers.forEach(
-          (name, sampler) ->
-              rows.add(evaluation.row(name, sampler, progress("measuring " + name))));
+      samplers.forEach((name, sampler) ->
+          rows.add(evaluation.row(name, sampler, progress("measuring " + name))));
       return evaluation.table(rows);
     }
   }

@@ -39,8 +39,7 @@ final class RunModel {
     }
   }
 
-  private static Map<String, String> metadata(
-      Recipe recipe, Trainer trainer, ImageSampler model) {
+  private static Map<String, String> metadata(Recipe recipe, Trainer trainer, ImageSampler model) {
     Map<String, String> metadata = new LinkedHashMap<>();
     metadata.put(ModelFile.EVALUATIONS, Integer.toString(model.evaluations()));
     metadata.put("retort.method", trainer.method().name());
@@ -50,7 +49,8 @@ final class RunModel {
     return metadata;
   }
 
-  /// The classifier of a run as a feature extractor, around a copy of its weights; closed by the caller.
+  /// The classifier of a run as a feature extractor, around a copy of its weights; closed by the
+  /// caller.
   static LeNetFeatures metricNet(Dataset data, Trainer trainer, Backend backend) {
     RoleState role = trainer.roles().get(ClassifierTraining.CLASSIFIER);
     if (role == null || !(role.role().net() instanceof LeNet net)) {

@@ -10,7 +10,8 @@ import java.util.function.Function;
 ///
 /// @param progress told how far the run is, after every step; whoever shows it thins it out
 /// @param notes told what a user should not miss, in sentences
-/// @param stop asked between two steps and while samples are drawn; once true, the run saves its state and ends
+/// @param stop asked between two steps and while samples are drawn; once true, the run saves its
+///   state and ends
 /// @param data how the recipe's data set is found
 public record RunOptions(
     Consumer<String> progress,

@@ -28,11 +28,10 @@ final class RunPictures {
 
   /// Draws the sheet of a step; nothing for a method without images.
   void draw(long step) {
-    sampler.ifPresent(
-        from -> {
-          byte[] png = SHEET.png(Generators.draw(from, COUNT, done -> {}));
-          directory.write(directory.samples(step), png);
-          log.picture("samples", step, png);
-        });
+    sampler.ifPresent(from -> {
+      byte[] png = SHEET.png(Generators.draw(from, COUNT, done -> {}));
+      directory.write(directory.samples(step), png);
+      log.picture("samples", step, png);
+    });
   }
 }

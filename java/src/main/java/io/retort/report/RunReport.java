@@ -21,7 +21,8 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/// The page of a finished run: claims with their numbers, pictures from the same noise, curves, table, recipe, machine.
+/// The page of a finished run: claims with their numbers, pictures from the same noise, curves,
+/// table, recipe, machine.
 final class RunReport {
   /// Bounds a one-step student has to keep, relative to its teacher.
   private static final double FRECHET_TO_TEACHER = 1.5;
@@ -50,7 +51,9 @@ final class RunReport {
     results.table().ifPresent(table -> claims(report, table));
     pictures(report, data, results);
     results.table().ifPresent(table -> numbers(report, table));
-    results.unmeasured().ifPresent(reason -> report.section("Metrics").text("None: " + reason + "."));
+    results
+        .unmeasured()
+        .ifPresent(reason -> report.section("Metrics").text("None: " + reason + "."));
     curves(report, directory);
     report.section("Recipe").pre(RunDirectory.RECIPE, RecipeWriter.yaml(recipe));
     report
@@ -85,14 +88,22 @@ final class RunReport {
 
   private static SequencedMap<String, String> facts(Recipe recipe, RunResults results) {
     SequencedMap<String, String> facts = new LinkedHashMap<>();
-    results.table().flatMap(table -> row(table, Generators.STUDENT)).ifPresent(student -> {
-      facts.put("student Fréchet-LeNet", format(student.value(Metric.FRECHET_LENET)));
-      facts.put("student images/s", format(student.value(Metric.IMAGES_PER_SECOND)));
-    });
-    results.table().flatMap(table -> row(table, Generators.TEACHER)).ifPresent(teacher ->
-        facts.put("teacher Fréchet-LeNet", format(teacher.value(Metric.FRECHET_LENET))));
-    results.accuracy().ifPresent(
-        accuracy -> facts.put("held-out accuracy", String.format(Locale.ROOT, "%.2f %%", 100 * accuracy)));
+    results
+        .table()
+        .flatMap(table -> row(table, Generators.STUDENT))
+        .ifPresent(student -> {
+          facts.put("student Fréchet-LeNet", format(student.value(Metric.FRECHET_LENET)));
+          facts.put("student images/s", format(student.value(Metric.IMAGES_PER_SECOND)));
+        });
+    results
+        .table()
+        .flatMap(table -> row(table, Generators.TEACHER))
+        .ifPresent(teacher ->
+            facts.put("teacher Fréchet-LeNet", format(teacher.value(Metric.FRECHET_LENET))));
+    results
+        .accuracy()
+        .ifPresent(accuracy ->
+            facts.put("held-out accuracy", String.format(Locale.ROOT, "%.2f %%", 100 * accuracy)));
     facts.put("wall time", StepLog.span(results.wallSeconds()));
     facts.put("steps", Long.toString(recipe.steps()));
     facts.put("training images/s", format(results.trainingImagesPerSecond()));
@@ -107,26 +118,61 @@ final class RunReport {
       return;
     }
     report.section("What was to be reached");
-    atMost(report, "Fréchet-LeNet at most 1.5 times the teacher's", Metric.FRECHET_LENET,
-        student.get(), teacher.get(), FRECHET_TO_TEACHER);
-    atMost(report, "Fréchet-LeNet at most a fifth of the teacher's in one step", Metric.FRECHET_LENET,
-        student.get(), oneStep.get(), FRECHET_TO_ONE_STEP);
-    atLeast(report, "Precision at least 0.8 times the teacher's", Metric.PRECISION,
-        student.get(), teacher.get(), PRECISION_AND_RECALL);
-    atLeast(report, "Recall at least 0.8 times the teacher's", Metric.RECALL,
-        student.get(), teacher.get(), PRECISION_AND_RECALL);
-    atLeast(report, "At least 25 times the teacher's images per second", Metric.IMAGES_PER_SECOND,
-        student.get(), teacher.get(), SPEED);
+    atMost(
+        report,
+        "Fréchet-LeNet at most 1.5 times the teacher's",
+        Metric.FRECHET_LENET,
+        student.get(),
+        teacher.get(),
+        FRECHET_TO_TEACHER);
+    atMost(
+        report,
+        "Fréchet-LeNet at most a fifth of the teacher's in one step",
+        Metric.FRECHET_LENET,
+        student.get(),
+        oneStep.get(),
+        FRECHET_TO_ONE_STEP);
+    atLeast(
+        report,
+        "Precision at least 0.8 times the teacher's",
+        Metric.PRECISION,
+        student.get(),
+        teacher.get(),
+        PRECISION_AND_RECALL);
+    atLeast(
+        report,
+        "Recall at least 0.8 times the teacher's",
+        Metric.RECALL,
+        student.get(),
+        teacher.get(),
+        PRECISION_AND_RECALL);
+    atLeast(
+        report,
+        "At least 25 times the teacher's images per second",
+        Metric.IMAGES_PER_SECOND,
+        student.get(),
+        teacher.get(),
+        SPEED);
   }
 
   private static void atMost(
-      HtmlReport report, String claim, Metric metric, MetricRow ours, MetricRow base, double bound) {
+      HtmlReport report,
+      String claim,
+      Metric metric,
+      MetricRow ours,
+      MetricRow base,
+      double bound) {
     report.claim(
         claim, ours.value(metric) <= bound * base.value(metric), measured(metric, ours, base));
   }
 
   private static void atLeast(
-      HtmlReport report, String claim, Metric metric, MetricRow ours, MetricRow base, double bound) {
+      HtmlReport report,
+      String claim,
+      Metric metric,
+      MetricRow ours,
+      MetricRow base,
+      double bound) {
     report.claim(
         claim, ours.value(metric) >= bound * base.value(metric), measured(metric, ours, base));
   }
@@ -145,7 +191,8 @@ final class RunReport {
     report.section("The same noise, the same classes");
     results
         .pictures()
-        .forEach((name, images) -> report.image(RunPictures.SHEET.png(images), caption(name), ZOOM));
+        .forEach(
+            (name, images) -> report.image(RunPictures.SHEET.png(images), caption(name), ZOOM));
     Images like = results.pictures().firstEntry().getValue();
     report.image(RunPictures.SHEET.png(real(data.test(), like)), "held-out real images", ZOOM);
   }
@@ -181,9 +228,7 @@ final class RunReport {
         .section("Metrics")
         .table(
             table.header(),
-            cells.stream()
-                .map(row -> row.stream().map(MetricTable.Cell::text).toList())
-                .toList(),
+            cells.stream().map(row -> row.stream().map(MetricTable.Cell::text).toList()).toList(),
             student,
             String.join(" ", table.notes()));
     List<MetricRow> timed =

@@ -2,8 +2,8 @@ package io.retort.tensor;
 
 /// A device's memory: a caching pool of raw blocks, and the copies between it and Java arrays.
 ///
-/// One instance a device and process. Blocks are at least 64-byte aligned and uninitialised. Safe for use by
-/// several threads. Addresses mean something only to the backend that owns this memory.
+/// One instance a device and process. Blocks are at least 64-byte aligned and uninitialised. Safe
+/// for use by several threads. Addresses mean something only to the backend that owns this memory.
 public interface Memory {
 
   /// Takes a block of at least `bytes` bytes from the pool.

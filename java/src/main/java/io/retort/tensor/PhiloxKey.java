@@ -1,6 +1,7 @@
 package io.retort.tensor;
 
-/// Names one stream of random numbers: the same key gives the same words on every backend and in Java.
+/// Names one stream of random numbers: the same key gives the same words on every backend and in
+/// Java.
 ///
 /// @param seed the run's seed
 /// @param purpose what the numbers are for

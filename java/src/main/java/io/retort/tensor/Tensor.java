@@ -53,7 +53,8 @@ public final class Tensor {
   /// The same elements under another shape, owned by `scope`; shares storage.
   public Tensor view(Scope scope, Shape other) {
     if (other.elements() != elements()) {
-      throw new ShapeException("view: " + other + " must have the " + elements() + " elements of " + shape);
+      throw new ShapeException(
+          "view: " + other + " must have the " + elements() + " elements of " + shape);
     }
     return view(scope, other, 0);
   }
@@ -113,7 +114,8 @@ public final class Tensor {
   /// Copies another tensor of the same shape and type over this one.
   public Tensor copyFrom(Tensor other) {
     if (!other.shape.equals(shape) || other.dtype != dtype) {
-      throw new ShapeException("copy: source must be " + dtype + shape + ", got " + other.dtype + other.shape);
+      throw new ShapeException(
+          "copy: source must be " + dtype + shape + ", got " + other.dtype + other.shape);
     }
     memory().copy(other.address(), address(), bytes());
     return this;
@@ -148,7 +150,8 @@ public final class Tensor {
 
   private void requireLength(long length) {
     if (length != elements()) {
-      throw new ShapeException("tensor " + shape + " holds " + elements() + " elements, got " + length);
+      throw new ShapeException(
+          "tensor " + shape + " holds " + elements() + " elements, got " + length);
     }
   }
 

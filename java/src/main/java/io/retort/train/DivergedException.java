@@ -6,7 +6,14 @@ public final class DivergedException extends RuntimeException {
 
   public DivergedException(long step, String phase, String what, double value) {
     super(
-        "training diverged at step " + step + ": " + phase + "/" + what + " is " + value
+        "training diverged at step "
+            + step
+            + ": "
+            + phase
+            + "/"
+            + what
+            + " is "
+            + value
             + "; the last checkpoint is kept (lower the learning rate or the term's weight)");
   }
 }

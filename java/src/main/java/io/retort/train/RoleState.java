@@ -16,7 +16,8 @@ public record RoleState(
     implements AutoCloseable {
 
   /// Fresh state around first weights; the average starts as a copy of them.
-  public static RoleState of(Method.Role role, Parameters weights, @Nullable AdamSpec spec, Memory memory) {
+  public static RoleState of(
+      Method.Role role, Parameters weights, @Nullable AdamSpec spec, Memory memory) {
     if (!role.trainable()) {
       return new RoleState(role, weights, null, null);
     }

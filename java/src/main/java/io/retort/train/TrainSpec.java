@@ -12,7 +12,11 @@ import java.util.Map;
 /// @param optimizers by role, for every trainable role
 /// @param average of the averaged roles
 public record TrainSpec(
-    long seed, long steps, double sigmaData, Map<String, AdamSpec> optimizers, AverageSpec average) {
+    long seed,
+    long steps,
+    double sigmaData,
+    Map<String, AdamSpec> optimizers,
+    AverageSpec average) {
 
   public TrainSpec {
     optimizers = Map.copyOf(optimizers);

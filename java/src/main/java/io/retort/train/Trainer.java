@@ -25,7 +25,8 @@ import java.util.stream.Collectors;
 
 /// Runs a method: for every step its phases, for every phase loss, backward, update, average.
 ///
-/// Owns the state of every role. Not thread-safe; listeners run on the caller's thread between steps.
+/// Owns the state of every role. Not thread-safe; listeners run on the caller's thread between
+/// steps.
 public final class Trainer implements AutoCloseable {
   private static final int CALIBRATION_PHASE = 100;
 
@@ -87,7 +88,8 @@ public final class Trainer implements AutoCloseable {
   ///
   /// @param batches the batch of each step
   /// @throws DivergedException if a term or gradient is not finite
-  public void run(LongFunction<Batch> batches, BooleanSupplier stop, Consumer<TrainEvent> listener) {
+  public void run(
+      LongFunction<Batch> batches, BooleanSupplier stop, Consumer<TrainEvent> listener) {
     while (step < spec.steps() && !stop.getAsBoolean()) {
       long started = System.nanoTime();
       Batch batch = batches.apply(step);
@@ -120,25 +122,23 @@ public final class Trainer implements AutoCloseable {
     return values;
   }
 
-  private void runPhase(Phase phase, Batch batch, Noise noise, SequencedMap<String, Double> values) {
+  private void runPhase(
+      Phase phase, Batch batch, Noise noise, SequencedMap<String, Double> values) {
     try (Scope scope = new Scope(backend.memory())) {
       Set<Parameters> trained =
           phase.trains().stream().map(name -> state(name).weights()).collect(Collectors.toSet());
       trained.forEach(Parameters::zeroGradients);
       Tape tape = new Tape(backend, scope, trained);
       Method.Terms terms = phase.loss().compute(nets(tape), batch, noise);
-      terms
-          .parts()
-          .forEach((name, term) -> record(phase, name, term.item(), values));
+      terms.parts().forEach((name, term) -> record(phase, name, term.item(), values));
       tape.backward(terms.total());
     }
     // Declaration order, so that logs and updates do not depend on a set's order.
-    roles.forEach(
-        (name, role) -> {
-          if (phase.trains().contains(name)) {
-            record(phase, name + "_gradient_norm", update(role), values);
-          }
-        });
+    roles.forEach((name, role) -> {
+      if (phase.trains().contains(name)) {
+        record(phase, name + "_gradient_norm", update(role), values);
+      }
+    });
   }
 
   private void record(Phase phase, String what, double value, SequencedMap<String, Double> values) {

@@ -30,7 +30,8 @@ final class HeunSamplerGoldenTest {
 
   // one grey channel: NCHW and NHWC are the same order
   private void compare(String name, HeunSampler sampler) {
-    SongUNet net = new SongUNet(new SongUNet.Config(8, 1, 3, 8, List.of(1, 2), 1, List.of(4), 0, 0));
+    SongUNet net =
+        new SongUNet(new SongUNet.Config(8, 1, 3, 8, List.of(1, 2), 1, List.of(4), 0, 0));
     try (Golden golden = Golden.open("sampler");
         Parameters parameters = net.plan().allocate(backend.memory())) {
       golden.load("w/", parameters);
@@ -50,11 +51,15 @@ final class HeunSamplerGoldenTest {
             int call = asked.size();
             asked.add(sigma);
             assertThat(sigma).isCloseTo(sigmas[call], within(1e-9 * sigmas[call]));
-            assertClose(name + " state at call " + call, x, Arrays.copyOfRange(states, call * x.length, (call + 1) * x.length));
+            assertClose(
+                name + " state at call " + call,
+                x,
+                Arrays.copyOfRange(states, call * x.length, (call + 1) * x.length));
             return images(images, x, sigma, labels);
           };
       double[] latents = golden.doubles("in/latents");
-      double[] noise = golden.has(name + "/in/noise") ? golden.doubles(name + "/in/noise") : new double[0];
+      double[] noise =
+          golden.has(name + "/in/noise") ? golden.doubles(name + "/in/noise") : new double[0];
       double[] x =
           sampler.sample(
               latents,

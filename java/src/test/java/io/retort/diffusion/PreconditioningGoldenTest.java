@@ -24,9 +24,12 @@ final class PreconditioningGoldenTest {
   private void assertMap(String name, double[] inputs, DoubleUnaryOperator map) {
     double[] expected = golden.doubles(name);
     for (int i = 0; i < inputs.length; i++) {
-      // expm1 and log1p are the more exact form of the reference's exp - 1, which loses digits at small sigma
+      // expm1 and log1p are the more exact form of the reference's exp - 1, which loses digits at
+      // small sigma
       double tolerance = 1e-12 * Math.max(1, Math.abs(expected[i])) + 1e-9 * (i == 0 ? 1 : 0);
-      assertThat(map.applyAsDouble(inputs[i])).as("%s[%d]", name, i).isCloseTo(expected[i], within(tolerance));
+      assertThat(map.applyAsDouble(inputs[i]))
+          .as("%s[%d]", name, i)
+          .isCloseTo(expected[i], within(tolerance));
     }
   }
 
@@ -42,7 +45,8 @@ final class PreconditioningGoldenTest {
     for (int i = 0; i < sigmas.length; i++) {
       assertThat(Preconditioning.Iddpm.DEFAULT.index(sigmas[i])).isEqualTo((int) index[i]);
       double rounded = golden.doubles("iddpm/round_sigma")[i];
-      assertThat(Preconditioning.Iddpm.DEFAULT.round(sigmas[i])).isCloseTo(rounded, within(1e-4 * rounded));
+      assertThat(Preconditioning.Iddpm.DEFAULT.round(sigmas[i]))
+          .isCloseTo(rounded, within(1e-4 * rounded));
     }
   }
 

@@ -50,14 +50,16 @@ final class SongUNetGoldenTest {
       Shape shape = golden.imageShape("in/x");
       Tensor sink = scope.zeros(shape, io.retort.tensor.DType.F32);
       Var x = tape.tracked(scope.of(shape, golden.images("in/x")), sink);
-      Var d = denoiser.denoise(tape, parameters, x, golden.floats("in/sigma"), labels(golden), null);
+      Var d =
+          denoiser.denoise(tape, parameters, x, golden.floats("in/sigma"), labels(golden), null);
       Golden.assertClose("D", d.value().floats(), golden.images("out/D"), 2e-5, 1e-4);
       tape.backward(d, scope.of(shape, golden.images("in/cotangent")));
       Golden.assertGradient("x", sink.floats(), golden.images("g_in/x"));
       parameters
           .all()
-          .forEach(
-              p -> Golden.assertGradient(p.name(), p.gradient().floats(), golden.floats("g/" + p.name())));
+          .forEach(p ->
+              Golden.assertGradient(
+                  p.name(), p.gradient().floats(), golden.floats("g/" + p.name())));
     }
   }
 

@@ -33,7 +33,8 @@ final class UNetBlockGoldenTest {
         adm("plain", 16, 16, Sampling.KEEP, 0),
         adm("widen", 16, 24, Sampling.KEEP, 0),
         adm("adm_attn2", 32, 32, Sampling.KEEP, 2),
-        new UNetBlock("song_attn1", 16, 16, 24, Sampling.KEEP, BOX, 1, 0, false, true, Math.sqrt(0.5), 1e-6),
+        new UNetBlock(
+            "song_attn1", 16, 16, 24, Sampling.KEEP, BOX, 1, 0, false, true, Math.sqrt(0.5), 1e-6),
         adm("down_box", 16, 16, Sampling.DOWN, 0),
         adm("up_box", 16, 16, Sampling.UP, 0),
         song("down_box_proj", Sampling.DOWN, BOX),
@@ -60,7 +61,13 @@ final class UNetBlockGoldenTest {
         Scope scope = new Scope(backend.memory())) {
       parameters
           .all()
-          .forEach(p -> p.value().set(golden.floats(name + "/w" + p.name().substring(name.length()).replaceFirst("\\.", "/"))));
+          .forEach(p ->
+              p.value()
+                  .set(
+                      golden.floats(
+                          name
+                              + "/w"
+                              + p.name().substring(name.length()).replaceFirst("\\.", "/"))));
       Tape tape = new Tape(backend, scope, Set.of(parameters));
       Shape shape = golden.imageShape(name + "/in/x");
       Tensor dx = scope.zeros(shape, DType.F32);
@@ -74,12 +81,12 @@ final class UNetBlockGoldenTest {
       Golden.assertGradient("emb", demb.floats(), golden.floats(name + "/g_in/emb"));
       parameters
           .all()
-          .forEach(
-              p ->
-                  Golden.assertGradient(
-                      p.name(),
-                      p.gradient().floats(),
-                      golden.floats(name + "/g" + p.name().substring(name.length()).replaceFirst("\\.", "/"))));
+          .forEach(p ->
+              Golden.assertGradient(
+                  p.name(),
+                  p.gradient().floats(),
+                  golden.floats(
+                      name + "/g" + p.name().substring(name.length()).replaceFirst("\\.", "/"))));
     }
   }
 
@@ -102,7 +109,8 @@ final class UNetBlockGoldenTest {
         Scope scope = new Scope(backend.memory())) {
       parameters
           .all()
-          .forEach(p -> p.value().set(golden.floats(name + "/w/" + p.name().substring(name.length() + 1))));
+          .forEach(p ->
+              p.value().set(golden.floats(name + "/w/" + p.name().substring(name.length() + 1))));
       Tape tape = Tape.inference(backend, scope);
       Var x = tape.constant(golden.imageShape(name + "/in/x"), golden.images(name + "/in/x"));
       Var y = conv.apply(tape, parameters, x);

@@ -21,13 +21,15 @@ import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 
-/// EDM's loss, its gradients, three Adam steps and the average against the reference implementation.
+/// EDM's loss, its gradients, three Adam steps and the average against the reference
+/// implementation.
 final class EdmLossAdamGoldenTest {
   private final Backend backend = CpuBackend.open();
 
   @Test
   void threeStepsMatch() {
-    SongUNet net = new SongUNet(new SongUNet.Config(8, 1, 3, 8, List.of(1, 2), 1, List.of(4), 0, 0));
+    SongUNet net =
+        new SongUNet(new SongUNet.Config(8, 1, 3, 8, List.of(1, 2), 1, List.of(4), 0, 0));
     try (Golden golden = Golden.open("edm_loss_adam");
         Parameters parameters = net.plan().allocate(backend.memory());
         Parameters average = net.plan().allocate(backend.memory());
@@ -38,11 +40,15 @@ final class EdmLossAdamGoldenTest {
       for (int step = 0; step < 3; step++) {
         parameters.zeroGradients();
         double loss = lossAndGradients(golden, net, parameters);
-        assertThat(loss).as("loss of step %d", step).isCloseTo(losses[step], within(1e-4 * losses[step]));
+        assertThat(loss)
+            .as("loss of step %d", step)
+            .isCloseTo(losses[step], within(1e-4 * losses[step]));
         if (step == 0) {
           parameters
               .all()
-              .forEach(p -> Golden.assertGradient(p.name(), p.gradient().floats(), golden.floats("g/" + p.name())));
+              .forEach(p ->
+                  Golden.assertGradient(
+                      p.name(), p.gradient().floats(), golden.floats("g/" + p.name())));
         }
         adam.update(backend, 1e-3, average, 0.95);
       }
@@ -51,8 +57,9 @@ final class EdmLossAdamGoldenTest {
     }
   }
 
-  /// Key biases are left out: softmax does not change when all scores of a query shift, so their true gradient is zero,
-  /// and what Adam makes of the rounding noise is of the size of the learning rate in either direction.
+  /// Key biases are left out: softmax does not change when all scores of a query shift, so their
+  /// true gradient is zero, and what Adam makes of the rounding noise is of the size of the
+  /// learning rate in either direction.
   private static void compare(
       Golden golden, String prefix, Parameters parameters, double atol, double rtol) {
     for (Parameter p : parameters.all()) {

@@ -33,8 +33,21 @@ public final class AdamLibrary {
         status =
             (int)
                 STEP.invokeExact(
-                    value, gradient, m, v, ema, n, step, lr, beta1, beta2, eps, decay, clip,
-                    emaDecay, norm.address());
+                    value,
+                    gradient,
+                    m,
+                    v,
+                    ema,
+                    n,
+                    step,
+                    lr,
+                    beta1,
+                    beta2,
+                    eps,
+                    decay,
+                    clip,
+                    emaDecay,
+                    norm.address());
       } catch (Throwable e) {
         throw NativeLibrary.unreachable(e);
       }
