@@ -65,7 +65,7 @@ final class DoctorCommand implements Callable<Integer> {
       findings.add(processor());
       findings.addAll(libraries());
     } catch (NativeLinkError missing) {
-      findings.add(new Finding(Verdict.BROKEN, "library", missing.getMessage()));
+      findings.add(new Finding(Verdict.BROKEN, "library", String.valueOf(missing.getMessage())));
       broken = missing;
     }
     findings.add(cuda());

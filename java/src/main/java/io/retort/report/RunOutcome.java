@@ -4,6 +4,7 @@ import io.retort.metrics.MetricTable;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /// How a run ended.
 ///
@@ -19,7 +20,7 @@ public record RunOutcome(
     long steps,
     boolean finished,
     Optional<MetricTable> table,
-    Map<String, Object> summary) {
+    Map<String, @Nullable Object> summary) {
 
   /// One sentence for the terminal.
   public String sentence() {
