@@ -7,12 +7,12 @@
 // traffic   2 N Ho Wo Cout Cin/groups kh kw FLOP each way; one read of the weights to lay them out anew for each call.
 //           Compute-bound from about 16 channels on
 // measured  2 cores Zen 5 (530 GFLOP/s f32, 970 bf16), batch 32, ms forward / data / weights (GFLOP/s):
-//           64->64   32x32  f32 5.3 / 5.3 / 6.2 (452 / 454 / 393)      bf16 2.7 / 2.7 / 3.4 (910 / 911 / 701)
-//           128->128 16x16  f32 4.7 / 4.7 / 5.4 (511 / 509 / 450)      bf16 2.4 / 2.5 / 3.0 (1010 / 979 / 819)
-//           256->128 16x16  f32 9.7 / 9.7 / 11.3 (497 / 496 / 427)     bf16 4.9 / 4.8 / 6.1 (982 / 1002 / 789)
-//           128->128 8x8    f32 1.17 / 1.15 / 1.23 (516 / 527 / 492)   bf16 0.62 / 0.63 / 0.79 (970 / 953 / 761)
-//           batch 64, f32: 32->32 28x28 2.1 / 2.2 / 2.2 (445 / 412 / 412); 64->64 14x14 1.9 / 1.9 / 2.1
-//           (496 / 490 / 445); 96->96 7x7 1.04 / 1.04 / 1.08 (500 / 500 / 482)
+//           64->64   32x32  f32 5.3 / 5.4 / 5.9 (452 / 446 / 407)      bf16 2.6 / 2.6 / 3.3 (915 / 921 / 741)
+//           128->128 16x16  f32 4.7 / 4.7 / 5.3 (517 / 513 / 453)      bf16 2.4 / 2.4 / 2.9 (1002 / 1002 / 824)
+//           256->128 16x16  f32 9.7 / 9.9 / 10.7 (498 / 486 / 450)     bf16 4.9 / 4.9 / 6.2 (995 / 993 / 777)
+//           128->128 8x8    f32 1.15 / 1.16 / 1.22 (524 / 522 / 493)   bf16 0.64 / 0.65 / 0.80 (939 / 933 / 753)
+//           batch 64, f32: 32->32 28x28 2.0 / 2.0 / 2.2 (465 / 453 / 430); 64->64 14x14 1.9 / 1.9 / 2.0
+//           (499 / 499 / 460); 96->96 7x7 1.0 / 1.0 / 1.0 (522 / 523 / 524)
 // limits    every extent in [1, 2^31); any kernel, stride, padding and groups. bf16 on a CPU that cannot multiply it is
 //           widened to f32 first
 // source    oneDNN convolution primitives, algorithm convolution_direct
