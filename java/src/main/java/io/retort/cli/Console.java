@@ -23,6 +23,7 @@ final class Console {
   private final boolean terminal;
   private long lastProgress;
   private boolean moving;
+  private @Nullable String announcement;
 
   /// @param terminal whether a line on `err` can be rewritten in place
   Console(PrintStream out, PrintStream err, boolean terminal) {
@@ -54,7 +55,7 @@ final class Console {
 
   /// A result.
   synchronized void print(String text) {
-    endProgress();
+    begin();
     out.print(text.endsWith("\n") ? text : text + "\n");
     out.flush();
   }
@@ -66,12 +67,26 @@ final class Console {
 
   /// A remark for people.
   synchronized void note(String sentence) {
-    endProgress();
+    begin();
     err.println(sentence);
+  }
+
+  /// A remark that is made when work begins; a call that fails before has only its failure to tell.
+  synchronized void announce(String sentence) {
+    announcement = sentence;
+  }
+
+  /// Why the command failed.
+  synchronized void fail(String sentence) {
+    endProgress();
+    err.println("retort: " + sentence);
   }
 
   /// How far something is: a moving line on a terminal, elsewhere a line every ten seconds.
   synchronized void progress(String line) {
+    if (announcement != null) {
+      begin();
+    }
     long now = System.nanoTime();
     if (now - lastProgress < (terminal ? MOVING_NANOS : LOGGED_NANOS)) {
       return;
@@ -96,6 +111,15 @@ final class Console {
   synchronized boolean intact() {
     endProgress();
     return !out.checkError();
+  }
+
+  /// Ends the progress line and makes the announcement that waits for this.
+  private void begin() {
+    endProgress();
+    if (announcement != null) {
+      err.println(announcement);
+      announcement = null;
+    }
   }
 
   private void endProgress() {

@@ -21,7 +21,7 @@ final class DeviceOption {
     validate();
     CpuBackend backend = CpuBackend.open();
     if ("auto".equals(device) || (announced && device == null)) {
-      console.note("device: " + choice());
+      console.announce("device: " + choice());
     }
     return backend;
   }

@@ -79,7 +79,7 @@ final class EvalCommand implements Callable<Integer> {
     Backend backend = device.open(console, false);
     try (ModelFile loaded = model.load(backend)) {
       requireFits(loaded, set);
-      console.note("measuring %d held-out real images, the floor".formatted(count));
+      console.progress("measuring %d held-out real images, the floor".formatted(count));
       try (RunEvaluation evaluation = RunEvaluation.open(set, backend, count)) {
         MetricRow row =
             evaluation.row(

@@ -14,6 +14,7 @@ import io.retort.tensor.TensorMemoryException;
 import io.retort.train.DivergedException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.FileSystemException;
 import java.util.Locale;
 
 /// What a failure becomes: a status for the shell and one sentence for a reader.
@@ -46,7 +47,10 @@ record ExitStatus(int code, String sentence) {
           NativeLinkError _,
           JsonException _ ->
           message(failure);
+      case UncheckedIOException io when message(io).equals(String.valueOf(io.getCause())) ->
+          explain(io.getCause());
       case UncheckedIOException _ -> message(failure);
+      case FileSystemException file -> file.getFile() + ": " + AtomicFile.reason(file);
       case IOException io -> AtomicFile.reason(io);
       case OutOfMemoryError _ ->
           ("the Java heap of %.1f GB is full; ask for fewer images at once, or allow more with"

@@ -45,7 +45,7 @@ public final class Main {
         console.trace(failure);
       }
       ExitStatus status = ExitStatus.of(failure);
-      console.note("retort: " + status.sentence());
+      console.fail(status.sentence());
       return status.code();
     }
   }
@@ -70,23 +70,23 @@ public final class Main {
 
   private static int call(Console console, Commands.Entry entry, List<String> arguments)
       throws Exception {
+    Callable<Integer> command = entry.create().apply(console);
     CommandLine line =
-        new CommandLine(entry.create().apply(console))
+        new CommandLine(command)
             .setCommandName("retort " + entry.name())
+            .setExpandAtFiles(false)
             .setColorScheme(CommandLine.Help.defaultColorScheme(Ansi.OFF))
             .setUsageHelpWidth(HELP_WIDTH)
             .setUsageHelpAutoWidth(false);
-    CommandLine called;
     try {
-      called = line.parseArgs(arguments.toArray(String[]::new)).asCommandLineList().getLast();
+      line.parseArgs(arguments.toArray(String[]::new));
     } catch (ParameterException wrong) {
       throw usage(wrong);
     }
-    if (called.isUsageHelpRequested()) {
-      console.print(called.getUsageMessage(Ansi.OFF));
+    if (line.isUsageHelpRequested()) {
+      console.print(line.getUsageMessage(Ansi.OFF));
       return ExitStatus.SUCCESS;
     }
-    Callable<Integer> command = called.getCommand();
     return command.call();
   }
 

@@ -40,10 +40,10 @@ record RunSession(Console console, CommonOptions common, DeviceOption device) {
     } else {
       outcome.table().ifPresent(table -> console.print(table.text()));
     }
-    if (outcome.finished() && !common.json()) {
+    if (!outcome.finished()) {
+      console.fail(outcome.sentence());
+    } else if (!common.json()) {
       console.print(outcome.sentence());
-    } else {
-      console.note("retort: " + outcome.sentence());
     }
   }
 }

@@ -1,0 +1,135 @@
+package io.retort.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/// `train`, `distill` and `resume` on the embedded images with the smallest network there can be.
+class RunCommandsTest {
+  private static final String TEACHER =
+      """
+      method: edm
+      steps: 3
+      network: {channels: 4, multipliers: [1, 1], attention: []}
+      save: {every: 2, samples: 3}
+      evaluation: {count: 0, teacher_steps: 1}
+      edm: {batch: 4}
+      """;
+  private static final String STUDENT =
+      """
+      method: dmd2
+      steps: 2
+      evaluation: {count: 0, teacher_steps: 1}
+      dmd2: {batch: 2, real_batch: 4, embedding: {width: 4, depth: 2}}
+      """;
+
+  @TempDir private Path folder;
+  private Path teacher;
+  private Path student;
+
+  @BeforeEach
+  void write() throws IOException {
+    teacher = Files.writeString(folder.resolve("teacher.yaml"), TEACHER);
+    student = Files.writeString(folder.resolve("student.yaml"), STUDENT);
+  }
+
+  @Test
+  void aTeacherIsTrainedThenDistilledThenSampled() {
+    Path first = folder.resolve("teacher");
+    Call trained = Call.of("train", teacher, "--out", first, "--seed", 5, "--json");
+    assertThat(trained.json().get("finished")).isEqualTo(true);
+    assertThat(first.resolve("recipe.yaml")).content().contains("seed: 5");
+    Path second = folder.resolve("student");
+    Call distilled = Call.of("distill", student, "--teacher", first, "--steps", 1, "--out", second);
+    assertThat(distilled.succeeded().out()).contains("report.html");
+    assertThat(distilled.err()).contains("device: cpu (");
+    Path out = folder.resolve("x.npy");
+    Call sampled = Call.of("sample", second, "--count", 2, "--out", out, "--json");
+    assertThat(sampled.json().get("nfe")).as("as a student is meant to").isEqualTo(1L);
+    Call.of("train", teacher, "--out", first).refused(1, "retort resume");
+  }
+
+  @Test
+  void recipesOfTheOtherCommandAreRefused() {
+    Call.of("train", student, "--out", folder.resolve("x")).refused(1, "retort distill");
+    Call.of("distill", teacher, "--out", folder.resolve("x")).refused(1, "retort train");
+    assertThat(folder.resolve("x")).doesNotExist();
+  }
+
+  @Test
+  void wrongSettingsNameTheKey() {
+    Path out = folder.resolve("x");
+    Call.of("distill", student, "--out", out, "--set", "dmd2.gann=1").refused(1, "dmd2.gan");
+    Call.of("distill", student, "--out", out, "--set", "steps=0").refused(1, "steps");
+    Call.of("distill", student, "--out", out, "--set", "nonsense").refused(1, "key=value");
+    assertThat(out).doesNotExist();
+  }
+
+  @Test
+  void aMissingTeacherIsSaidInOneSentence() {
+    Call failed =
+        Call.of("distill", student, "--teacher", "no: such # one", "--out", folder.resolve("x"));
+    assertThat(failed.status()).isEqualTo(1);
+    assertThat(failed.err().lines().toList().getLast())
+        .startsWith("retort: ")
+        .contains("no: such # one: does not exist");
+  }
+
+  /// In a process of its own: signals belong to the whole JVM.
+  @Test
+  @Timeout(value = 2, unit = TimeUnit.MINUTES)
+  void aSignalSavesAndResumingGoesOn() throws Exception {
+    Path run = folder.resolve("run");
+    Path errors = folder.resolve("stderr");
+    Process process =
+        new ProcessBuilder(command("train", teacher, "--steps", 100000, "--out", run))
+            .redirectError(errors.toFile())
+            .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+            .start();
+    try {
+      Path metrics = run.resolve("metrics.jsonl");
+      while (process.isAlive() && !(Files.exists(metrics) && Files.size(metrics) > 0)) {
+        Thread.sleep(20);
+      }
+      process.destroy();
+      assertThat(process.waitFor()).as(Files.readString(errors)).isEqualTo(1);
+    } finally {
+      process.destroyForcibly();
+    }
+    assertThat(Files.readString(errors, StandardCharsets.UTF_8))
+        .contains("stopping after this step")
+        .containsPattern("stopped at step \\d+ of 100000; continue with: retort resume");
+    assertThat(run.resolve("model.safetensors")).exists();
+    Call.of("inspect", run.resolve("model.safetensors")).succeeded();
+  }
+
+  private static List<String> command(Object... arguments) {
+    String path =
+        System.getProperty("java.class.path")
+            + System.getProperty("path.separator")
+            + System.getProperty("jdk.module.path", "");
+    var command =
+        new ArrayList<>(
+            List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-XX:+UseSerialGC",
+                "--enable-native-access=ALL-UNNAMED",
+                "--class-path",
+                path,
+                Main.class.getName()));
+    for (Object argument : arguments) {
+      command.add(argument.toString());
+    }
+    return command;
+  }
+}
