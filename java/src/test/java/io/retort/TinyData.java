@@ -6,7 +6,8 @@ import io.retort.data.Images;
 import java.util.List;
 import java.util.Random;
 
-/// Two hundred grey 8x8 images of three classes: bright bars at the top, in the middle, at the bottom.
+/// Two hundred grey 8x8 images of three classes: bright bars at the top, in the middle, at the
+/// bottom.
 public final class TinyData implements Dataset {
   public static final TinyData SET = new TinyData();
   private static final int SIDE = 8;

@@ -22,9 +22,11 @@ import org.snakeyaml.engine.v2.parser.Parser;
 import org.snakeyaml.engine.v2.parser.ParserImpl;
 import org.snakeyaml.engine.v2.scanner.StreamReader;
 
-/// Reads recipes: YAML that states what differs from [Recipe#DEFAULT], then `key=value` settings on top.
+/// Reads recipes: YAML that states what differs from [Recipe#DEFAULT], then `key=value` settings on
+/// top.
 ///
-/// A recipe is untrusted text: at most 64 KiB, 16 levels deep, without anchors and tags; every mistake is a [RecipeException].
+/// A recipe is untrusted text: at most 64 KiB, 16 levels deep, without anchors and tags; every
+/// mistake is a [RecipeException].
 public final class RecipeReader {
   private static final int MAX_BYTES = 1 << 16;
   private static final int MAX_DEPTH = 16;
@@ -118,7 +120,9 @@ public final class RecipeReader {
       return new Composer(settings, parser(settings, yaml)).getSingleNode();
     } catch (MarkedYamlEngineException malformed) {
       throw new RecipeException(
-          Records.where(name, malformed.getProblemMark()), "", "is not YAML: " + malformed.getProblem());
+          Records.where(name, malformed.getProblemMark()),
+          "",
+          "is not YAML: " + malformed.getProblem());
     } catch (YamlEngineException malformed) {
       throw new RecipeException(name, "", "is not YAML: " + malformed.getMessage());
     }

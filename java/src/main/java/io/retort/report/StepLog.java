@@ -28,6 +28,7 @@ final class StepLog implements AutoCloseable {
   static final String GRADIENT_NORM = "_gradient_norm";
 
   private static final double SPEED_MEMORY = 0.95;
+  private static final int WARM_UP = 5;
   private static final int SHOWN = 4;
 
   private final MetricsLog metrics;
@@ -35,7 +36,8 @@ final class StepLog implements AutoCloseable {
   private final long steps;
   private final double wallBefore;
   private final long opened = System.nanoTime();
-  private double secondsPerStep = Double.NaN;
+  private double secondsPerStep;
+  private long recorded;
 
   private StepLog(MetricsLog metrics, EventsWriter events, long steps, double wallBefore) {
     this.metrics = metrics;
@@ -79,10 +81,9 @@ final class StepLog implements AutoCloseable {
     Instant now = Instant.now();
     step.values().forEach((name, value) -> events.scalar(name, step.step(), value, now));
     events.scalar("images_per_second", step.step(), speed(step, step.seconds()), now);
-    secondsPerStep =
-        Double.isNaN(secondsPerStep)
-            ? step.seconds()
-            : SPEED_MEMORY * secondsPerStep + (1 - SPEED_MEMORY) * step.seconds();
+    recorded++;
+    double past = recorded <= WARM_UP ? 0 : Math.min(SPEED_MEMORY, 1 - 1.0 / (recorded - WARM_UP));
+    secondsPerStep = past * secondsPerStep + (1 - past) * step.seconds();
   }
 
   void picture(String name, long step, byte[] png) {

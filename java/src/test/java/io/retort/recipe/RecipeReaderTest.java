@@ -28,7 +28,14 @@ class RecipeReaderTest {
 
   @Test
   void statesOnlyDifferences() {
-    Recipe recipe = read("steps: 7\nnetwork:\n  multipliers: [1, 2]\ndmd2:\n  embedding:\n    bank: norm_free\n");
+    Recipe recipe =
+        read(
+            "steps: 7\n"
+                + "network:\n"
+                + "  multipliers: [1, 2]\n"
+                + "dmd2:\n"
+                + "  embedding:\n"
+                + "    bank: norm_free\n");
 
     assertThat(recipe.steps()).isEqualTo(7);
     assertThat(recipe.network().multipliers()).containsExactly(1, 2);
@@ -48,7 +55,8 @@ class RecipeReaderTest {
     refused(
         "steps: 3\ndmd2:\n  batch: 8\n  critic_step: 2\n",
         "my.yaml:4: dmd2.critic_step: is unknown; the nearest key is critic_steps");
-    assertThatThrownBy(() -> read("zzzzzzzzzz: 3\n")).hasMessageContaining("all keys here are method, data");
+    assertThatThrownBy(() -> read("zzzzzzzzzz: 3\n"))
+        .hasMessageContaining("all keys here are method, data");
   }
 
   @ParameterizedTest
@@ -59,22 +67,33 @@ class RecipeReaderTest {
         "steps: many                   | my.yaml:1: steps: must be an integer, got \"many\"",
         "steps: 1.5                    | my.yaml:1: steps: must be an integer, got \"1.5\"",
         "steps: \"5\"                  | my.yaml:1: steps: must be an integer, got \"5\"",
-        "steps: 99999999999999999999   | my.yaml:1: steps: must be an integer, got \"99999999999999999999\"",
+        "steps: 99999999999999999999   | my.yaml:1: steps: must be an integer, got"
+            + " \"99999999999999999999\"",
         "save: {keep: 3000000000}      | my.yaml:1: save.keep: is too large: 3000000000",
-        "steps: [1]                    | my.yaml:1: steps: must be one value, not a list or a section",
-        "method: dmd3                  | my.yaml:1: method: must be one of edm, dmd2, classifier, got \"dmd3\"",
-        "method: DMD2                  | my.yaml:1: method: must be one of edm, dmd2, classifier, got \"DMD2\"",
-        "network: {multipliers: 2}     | my.yaml:1: network.multipliers: must be a list of integers such as [1, 2, 2]",
-        "network: {conditional: maybe} | my.yaml:1: network.conditional: must be true or false, got \"maybe\"",
+        "steps: [1]                    | my.yaml:1: steps: must be one value, not a list or a"
+            + " section",
+        "method: dmd3                  | my.yaml:1: method: must be one of edm, dmd2, classifier,"
+            + " got \"dmd3\"",
+        "method: DMD2                  | my.yaml:1: method: must be one of edm, dmd2, classifier,"
+            + " got \"DMD2\"",
+        "network: {multipliers: 2}     | my.yaml:1: network.multipliers: must be a list of integers"
+            + " such as [1, 2, 2]",
+        "network: {conditional: maybe} | my.yaml:1: network.conditional: must be true or false, got"
+            + " \"maybe\"",
         "edm: {sigma_data: .nan}       | my.yaml:1: edm.sigma_data: must be a number, got \".nan\"",
-        "edm: {sigma_data: 1e999}      | my.yaml:1: edm.sigma_data: must be a number, got \"1e999\"",
-        "save: 3                       | my.yaml:1: save: is a section with the keys every, keep, samples",
+        "edm: {sigma_data: 1e999}      | my.yaml:1: edm.sigma_data: must be a number, got"
+            + " \"1e999\"",
+        "save: 3                       | my.yaml:1: save: is a section with the keys every, keep,"
+            + " samples",
         "steps: 0                      | my.yaml:1: steps must be at least 1, got 0",
         "seed: -1                      | my.yaml:1: seed must be at least 0, got -1",
-        "network: {channels: 6}        | my.yaml:1: network: channels must be a multiple of 4, at most 4096, got 6",
-        "evaluation: {count: 3}        | my.yaml:1: evaluation: count must be 0 or at least 16, got 3",
+        "network: {channels: 6}        | my.yaml:1: network: channels must be a multiple of 4, at"
+            + " most 4096, got 6",
+        "evaluation: {count: 3}        | my.yaml:1: evaluation: count must be 0 or at least 16, got"
+            + " 3",
         "dmd2: {real_batch: 1}         | my.yaml:1: dmd2: real_batch must be at least batch, got 1",
-        "seed: 1, seed: 2              | my.yaml:1: is not YAML: mapping values are not allowed here",
+        "seed: 1, seed: 2              | my.yaml:1: is not YAML: mapping values are not allowed"
+            + " here",
         "{seed: 1, seed: 2}            | my.yaml:1: seed: is given twice",
         "[1, 2]                        | my.yaml: must be lines of `key: value`",
         "just text                     | my.yaml: must be lines of `key: value`",
@@ -90,15 +109,22 @@ class RecipeReaderTest {
   @Test
   void settingsOverrideAndAreCheckedAlike() {
     Recipe recipe =
-        read("steps: 5\n", "steps=9", "dmd2.student.lr=2e-4", "network.attention=[7, 14]", "steps=10");
+        read(
+            "steps: 5\n",
+            "steps=9",
+            "dmd2.student.lr=2e-4",
+            "network.attention=[7, 14]",
+            "steps=10");
 
     assertThat(recipe.steps()).isEqualTo(10);
     assertThat(recipe.dmd2().student().lr()).isEqualTo(2e-4);
     assertThat(recipe.network().attention()).containsExactly(7, 14);
     assertThatThrownBy(() -> read("", "stpes=3"))
         .hasMessage("--set: stpes: is unknown; the nearest key is steps");
-    assertThatThrownBy(() -> read("", "steps=0")).hasMessage("--set: steps must be at least 1, got 0");
-    assertThatThrownBy(() -> read("", "steps")).hasMessage("--set: must be key=value, got \"steps\"");
+    assertThatThrownBy(() -> read("", "steps=0"))
+        .hasMessage("--set: steps must be at least 1, got 0");
+    assertThatThrownBy(() -> read("", "steps"))
+        .hasMessage("--set: must be key=value, got \"steps\"");
     assertThatThrownBy(() -> read("", "steps=")).hasMessage("--set: steps: has no value");
     assertThatThrownBy(() -> read("", "steps.x=1"))
         .hasMessage("--set: steps: must be one value, not a list or a section");
@@ -121,8 +147,7 @@ class RecipeReaderTest {
   @ParameterizedTest
   @ValueSource(doubles = {0, 1, -1.2, 1e-8, 3e-4, 0.1, 1e300, 5e-324, 123456789.125, 20000})
   void numbersSurviveWriting(double number) {
-    Recipe recipe =
-        RecipeReader.with(Recipe.DEFAULT, List.of("edm.mean_log=" + number));
+    Recipe recipe = RecipeReader.with(Recipe.DEFAULT, List.of("edm.mean_log=" + number));
 
     assertThat(read(RecipeWriter.yaml(recipe)).edm().meanLog()).isEqualTo(number);
   }
@@ -142,13 +167,15 @@ class RecipeReaderTest {
         .isEqualTo(Recipe.MethodName.EDM);
     assertThatThrownBy(() -> RecipeReader.find("nowhere.yaml", List.of()))
         .isInstanceOf(RecipeException.class)
-        .hasMessageStartingWith("nowhere.yaml: no such file or directory; recipes inside Retort are ");
+        .hasMessageStartingWith(
+            "nowhere.yaml: no such file or directory; recipes inside Retort are ");
   }
 
   @Test
   void hostileTextIsRefused(@TempDir Path folder) throws IOException {
     Path large = Files.writeString(folder.resolve("large.yaml"), "#".repeat(1 << 17));
-    Path binary = Files.write(folder.resolve("binary.yaml"), new byte[] {(byte) 0xff, (byte) 0xfe, 0, 1});
+    Path binary =
+        Files.write(folder.resolve("binary.yaml"), new byte[] {(byte) 0xff, (byte) 0xfe, 0, 1});
 
     assertThatThrownBy(() -> RecipeReader.read(large, List.of()))
         .isInstanceOf(RecipeException.class)
@@ -156,7 +183,8 @@ class RecipeReaderTest {
     assertThatThrownBy(() -> RecipeReader.read(binary, List.of()))
         .isInstanceOf(RecipeException.class)
         .hasMessageEndingWith("is not UTF-8 text");
-    assertThatThrownBy(() -> RecipeReader.read(folder, List.of())).isInstanceOf(RecipeException.class);
+    assertThatThrownBy(() -> RecipeReader.read(folder, List.of()))
+        .isInstanceOf(RecipeException.class);
     assertThatThrownBy(() -> read("[".repeat(50000)))
         .isInstanceOf(RecipeException.class)
         .hasMessageContaining("is nested too deeply");

@@ -84,7 +84,9 @@ class RunTest {
   }
 
   private static Recipe dmd2(long steps, String... sets) {
-    List<String> all = new ArrayList<>(List.of("steps=" + steps, "dmd2.teacher=" + Json.write(teacher.toString())));
+    List<String> all =
+        new ArrayList<>(
+            List.of("steps=" + steps, "dmd2.teacher=" + Json.write(teacher.toString())));
     all.addAll(List.of(sets));
     return tiny(all.toArray(String[]::new));
   }
@@ -107,21 +109,23 @@ class RunTest {
   void aDistillationLeavesEverything() throws IOException {
     List<String> lines = new ArrayList<>();
     Path run = folder.resolve("run");
-    RunOutcome outcome =
-        Run.start(dmd2(6), run, backend, options().withProgress(lines::add));
+    RunOutcome outcome = Run.start(dmd2(6), run, backend, options().withProgress(lines::add));
 
     assertThat(outcome.finished()).isTrue();
     assertThat(outcome.sentence()).isEqualTo("done: " + run.resolve("report.html"));
     assertThat(run.resolve("recipe.yaml")).exists();
     assertThat(RecipeReader.read(run.resolve("recipe.yaml"), List.of())).isEqualTo(dmd2(6));
-    assertThat(Json.parseObject(Files.readString(run.resolve("env.json")))).containsKeys("backend", "java", "isa");
+    assertThat(Json.parseObject(Files.readString(run.resolve("env.json"))))
+        .containsKeys("backend", "java", "isa");
     assertThat(run.resolve("samples/step-00000004.png")).exists();
     assertThat(run.resolve("samples/step-00000006.png")).exists();
     assertThat(names(run.resolve("checkpoints")))
         .containsExactlyInAnyOrder("step-00000004.safetensors", "step-00000006.safetensors");
     assertThat(names(run)).anyMatch(name -> name.startsWith("events.out.tfevents."));
-    assertThat(Files.readString(run.resolve("report.html"))).contains("A one-step student", "student", "teacher");
-    assertThat(lines).anyMatch(line -> line.startsWith("step 6/6  ") && line.contains("critic/denoising"));
+    assertThat(Files.readString(run.resolve("report.html")))
+        .contains("A one-step student", "student", "teacher");
+    assertThat(lines)
+        .anyMatch(line -> line.startsWith("step 6/6  ") && line.contains("critic/denoising"));
     Map<String, Object> summary = Json.parseObject(Files.readString(run.resolve("summary.json")));
     assertThat(summary)
         .containsEntry("steps", 6L)
@@ -139,8 +143,8 @@ class RunTest {
 
     List<Map<String, Object>> lines = lines("run");
     assertThat(lines).hasSize(6);
-    assertThat(lines).allSatisfy(line ->
-        assertThat(line.values()).allMatch(value -> value instanceof Number));
+    assertThat(lines)
+        .allSatisfy(line -> assertThat(line.values()).allMatch(value -> value instanceof Number));
     assertThat(lines.getFirst())
         .containsKeys(
             "step",
@@ -227,11 +231,16 @@ class RunTest {
     Path file = TrainingCheckpoint.newest(folder.resolve("run/checkpoints")).orElseThrow();
     try (SafetensorsReader before = SafetensorsReader.open(teacher.resolve("model.safetensors"));
         SafetensorsReader after = SafetensorsReader.open(file)) {
-      assertThat(before.entries()).isNotEmpty().allSatisfy(entry -> {
-        assertThat(after.bytes("teacher/" + entry.name())).isEqualTo(before.bytes(entry.name()));
-      });
-      assertThat(before.entries()).anySatisfy(entry ->
-          assertThat(after.bytes("student/" + entry.name())).isNotEqualTo(before.bytes(entry.name())));
+      assertThat(before.entries())
+          .isNotEmpty()
+          .allSatisfy(entry -> {
+            assertThat(after.bytes("teacher/" + entry.name()))
+                .isEqualTo(before.bytes(entry.name()));
+          });
+      assertThat(before.entries())
+          .anySatisfy(entry ->
+              assertThat(after.bytes("student/" + entry.name()))
+                  .isNotEqualTo(before.bytes(entry.name())));
     }
   }
 
@@ -266,11 +275,15 @@ class RunTest {
   @Test
   void aDivergingRunNamesTheTermAndKeepsItsCheckpoint() {
     Path run = folder.resolve("run");
-    Recipe recipe = RecipeReader.with(edm(40), List.of("edm.optimizer.lr=1e30", "edm.optimizer.warmup=0", "save.every=1"));
+    Recipe recipe =
+        RecipeReader.with(
+            edm(40), List.of("edm.optimizer.lr=1e30", "edm.optimizer.warmup=0", "save.every=1"));
 
     assertThatThrownBy(() -> Run.start(recipe, run, backend, options()))
         .isInstanceOf(DivergedException.class)
-        .hasMessageMatching("training diverged at step \\d+: denoise/\\w+ is (NaN|-?Infinity); the last checkpoint is kept .*");
+        .hasMessageMatching(
+            "training diverged at step \\d+: denoise/\\w+ is (NaN|-?Infinity); the last checkpoint"
+                + " is kept .*");
 
     assertThat(TrainingCheckpoint.newest(run.resolve("checkpoints"))).isPresent();
   }
@@ -300,16 +313,23 @@ class RunTest {
   void oneRunAFolder() {
     Path run = folder.resolve("run");
     List<Throwable> refused = new ArrayList<>();
-    Run.start(edm(2), run, backend, options().withProgress(line -> {
-      try {
-        Run.resume(run, backend, options());
-      } catch (RunException inUse) {
-        refused.add(inUse);
-      }
-    }));
+    Run.start(
+        edm(2),
+        run,
+        backend,
+        options()
+            .withProgress(line -> {
+              try {
+                Run.resume(run, backend, options());
+              } catch (RunException inUse) {
+                refused.add(inUse);
+              }
+            }));
 
-    assertThat(refused).hasSizeGreaterThanOrEqualTo(2).allSatisfy(sentence ->
-        assertThat(sentence).hasMessage(run + ": is in use by another run"));
+    assertThat(refused)
+        .hasSizeGreaterThanOrEqualTo(2)
+        .allSatisfy(
+            sentence -> assertThat(sentence).hasMessage(run + ": is in use by another run"));
   }
 
   @Test
@@ -320,7 +340,8 @@ class RunTest {
     assertThatThrownBy(() -> start(tiny("steps=1", "dmd2.teacher=nowhere"), "run"))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("nowhere");
-    assertThatThrownBy(() -> start(tiny("method=edm", "network.multipliers=[1, 1, 1, 1, 1]"), "run"))
+    assertThatThrownBy(
+            () -> start(tiny("method=edm", "network.multipliers=[1, 1, 1, 1, 1]"), "run"))
         .isInstanceOf(RecipeException.class)
         .hasMessageContaining("network: unet: resolution must be divisible by 2");
     assertThatThrownBy(() -> start(tiny("method=classifier"), "run"))
