@@ -47,8 +47,9 @@ record ExitStatus(int code, String sentence) {
           NativeLinkError _,
           JsonException _ ->
           message(failure);
-      case UncheckedIOException io when message(io).equals(String.valueOf(io.getCause())) ->
-          explain(io.getCause());
+      case UncheckedIOException io
+          when io.getCause() instanceof IOException cause && message(io).equals(cause.toString()) ->
+          explain(cause);
       case UncheckedIOException _ -> message(failure);
       case FileSystemException file -> file.getFile() + ": " + AtomicFile.reason(file);
       case IOException io -> AtomicFile.reason(io);
