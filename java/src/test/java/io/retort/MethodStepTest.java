@@ -45,10 +45,11 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/// Every method takes a few steps: its losses are the stored ones, and it changes what it declares and nothing else.
+/// Every method takes a few steps: its losses are the stored ones, and it changes what it declares
+/// and nothing else.
 class MethodStepTest {
-  /// Kernels may sum in another order on another processor. The recipes below have a large eps, so that Adam does not
-  /// turn the sign of a gradient that is almost zero into a whole step.
+  /// Kernels may sum in another order on another processor. The recipes below have a large eps, so
+  /// that Adam does not turn the sign of a gradient that is almost zero into a whole step.
   private static final double TOLERANCE = 1e-4;
 
   private static final int STEPS = 3;
@@ -163,11 +164,10 @@ class MethodStepTest {
     assertThat(taken.trained()).isNotEmpty();
     taken
         .before()
-        .forEach(
-            (role, before) ->
-                assertThat(Arrays.equals(before, taken.after().get(role)))
-                    .as("%s unchanged", role)
-                    .isEqualTo(!taken.trained().contains(role)));
+        .forEach((role, before) ->
+            assertThat(Arrays.equals(before, taken.after().get(role)))
+                .as("%s unchanged", role)
+                .isEqualTo(!taken.trained().contains(role)));
   }
 
   @ParameterizedTest
@@ -177,11 +177,10 @@ class MethodStepTest {
 
     assertThat(losses.keySet()).containsExactlyElementsOf(golden(method).sequencedKeySet());
     golden(method)
-        .forEach(
-            (name, stored) ->
-                assertThat(losses.get(name))
-                    .as("%s of %s", name, losses)
-                    .isCloseTo(stored, within(TOLERANCE * Math.abs(stored))));
+        .forEach((name, stored) ->
+            assertThat(losses.get(name))
+                .as("%s of %s", name, losses)
+                .isCloseTo(stored, within(TOLERANCE * Math.abs(stored))));
   }
 
   /// Values after three steps, recorded from this implementation on a CPU with AVX-512.
@@ -224,8 +223,10 @@ class MethodStepTest {
 
     assertThat(without.losses()).doesNotContainKey("student/embedding");
     assertThat(otherwise.losses()).isEqualTo(without.losses());
-    without.after().forEach((role, weights) ->
-        assertThat(otherwise.after().get(role)).as(role).isEqualTo(weights));
+    without
+        .after()
+        .forEach(
+            (role, weights) -> assertThat(otherwise.after().get(role)).as(role).isEqualTo(weights));
   }
 
   @Test
@@ -238,19 +239,18 @@ class MethodStepTest {
     assertThat(with.losses().get("student/gan")).isEqualTo(without.losses().get("student/gan"));
   }
 
-  /// A critic that equals the teacher gives no direction: the student's score-difference gradient is exactly zero.
+  /// A critic that equals the teacher gives no direction: the student's score-difference gradient
+  /// is exactly zero.
   @Test
   void noScoreDifferenceWhenTheCriticIsTheTeacher() {
-    Recipe recipe =
-        recipe(MethodName.DMD2, "dmd2.gan=0", "dmd2.embedding.weight=0");
+    Recipe recipe = recipe(MethodName.DMD2, "dmd2.gan=0", "dmd2.embedding.weight=0");
     try (Trainer trainer = wiring(recipe).fresh(teacher);
         Scope scope = new Scope(backend.memory())) {
       Map<String, Nets.Player> players = new HashMap<>();
       trainer
           .roles()
-          .forEach(
-              (name, role) ->
-                  players.put(name, new Nets.Player(role.role().net(), role.weights())));
+          .forEach((name, role) ->
+              players.put(name, new Nets.Player(role.role().net(), role.weights())));
       Parameters student = players.get(Dmd2.STUDENT).parameters();
       student.zeroGradients();
       Tape tape = new Tape(backend, scope, Set.of(student));
