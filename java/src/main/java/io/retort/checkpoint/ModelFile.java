@@ -25,6 +25,9 @@ public record ModelFile(
   /// Metadata key: network evaluations the model is meant to be sampled with.
   public static final String EVALUATIONS = "retort.evaluations";
 
+  /// Metadata key: noise level that sampling starts from.
+  public static final String SIGMA_MAX = "retort.sigma_max";
+
   /// Loads a model.
   ///
   /// @param model a folder holding `model.safetensors`, or a `.safetensors` file with `config.json`

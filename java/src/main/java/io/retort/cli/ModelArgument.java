@@ -13,7 +13,6 @@ import picocli.CommandLine.Parameters;
 @SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
 final class ModelArgument {
   private static final int DEFAULT_STEPS = 18;
-  private static final String SIGMA_MAX = "retort.sigma_max";
 
   @Parameters(
       paramLabel = "MODEL",
@@ -42,7 +41,7 @@ final class ModelArgument {
         model.denoiser(),
         model.parameters(),
         steps != null ? steps : steps(model),
-        new KarrasSigmas(edm.min(), number(model, SIGMA_MAX, edm.max()), edm.rho()),
+        new KarrasSigmas(edm.min(), number(model, ModelFile.SIGMA_MAX, edm.max()), edm.rho()),
         plain.batch());
   }
 
@@ -58,15 +57,13 @@ final class ModelArgument {
     }
     try {
       double number = Double.parseDouble(text);
-      if (number >= 1 && number <= 1e6) {
+      if (number > 0 && number <= 1e6) {
         return number;
       }
     } catch (NumberFormatException e) {
       // said below
     }
     throw new CheckpointException(
-        model.file(),
-        "",
-        "metadata %s must be a number of at least 1, got %s".formatted(key, text));
+        model.file(), "", "metadata %s must be a number above 0, got %s".formatted(key, text));
   }
 }

@@ -128,7 +128,7 @@ final class SampleCommand implements Callable<Integer> {
   private void report(OutputFile target, int images, ImageSampler sampler, double rate) {
     if (!common.json()) {
       console.print(
-          "%s: %d images, %d network evaluations each, %.1f images/s"
+          "%s: %d images, NFE %d, %.1f images/s"
               .formatted(target.path(), images, sampler.evaluations(), rate));
       return;
     }

@@ -42,6 +42,7 @@ final class RunModel {
   private static Map<String, String> metadata(Recipe recipe, Trainer trainer, ImageSampler model) {
     Map<String, String> metadata = new LinkedHashMap<>();
     metadata.put(ModelFile.EVALUATIONS, Integer.toString(model.evaluations()));
+    metadata.put(ModelFile.SIGMA_MAX, Double.toString(model.sigmas().max()));
     metadata.put("retort.method", trainer.method().name());
     metadata.put("retort.data", recipe.data());
     metadata.put("retort.seed", Long.toString(recipe.seed()));

@@ -50,12 +50,25 @@ class RunCommandsTest {
     assertThat(trained.json().get("finished")).isEqualTo(true);
     assertThat(first.resolve("recipe.yaml")).content().contains("seed: 5");
     Path second = folder.resolve("student");
-    Call distilled = Call.of("distill", student, "--teacher", first, "--steps", 1, "--out", second);
+    Call distilled =
+        Call.of(
+            "distill",
+            student,
+            "--teacher",
+            first,
+            "--steps",
+            1,
+            "--out",
+            second,
+            "--set",
+            "dmd2.sigma_max=40");
     assertThat(distilled.succeeded().out()).contains("report.html");
     assertThat(distilled.err()).contains("device: cpu (");
     Path out = folder.resolve("x.npy");
     Call sampled = Call.of("sample", second, "--count", 2, "--out", out, "--json");
     assertThat(sampled.json().get("nfe")).as("as a student is meant to").isEqualTo(1L);
+    assertThat(Call.of("inspect", second.resolve("model.safetensors")).succeeded().out())
+        .containsPattern("retort.sigma_max +40");
     Call.of("train", teacher, "--out", first).refused(1, "retort resume");
   }
 
