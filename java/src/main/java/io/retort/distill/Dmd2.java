@@ -43,7 +43,8 @@ public record Dmd2(UNet network, Settings settings) implements Method {
 
   private static final String EMBEDDING_WEIGHT = "embedding_weight";
   private static final int BINS = 1000;
-  private static final double DISTANCE_FLOOR = 1e-6;
+  private static final ScoreDifference DIFFERENCE =
+      new ScoreDifference(ScoreDifference.Form.DMD, 1e-6);
 
   /// The method's numbers.
   ///
@@ -192,12 +193,16 @@ public record Dmd2(UNet network, Settings settings) implements Method {
   }
 
   private Var matching(Nets nets, Var x, Batch real, Noise noise) {
-    float[] sigma = noise.bins(KarrasSigmas.EDM, settings.batch, BINS, 0.02, 0.98);
+    float[] sigma = levels(noise);
     Var noised = noise.add(x.detach(), sigma);
     Var byTeacher = nets.denoise(TEACHER, noised, sigma, labels(real)).detach();
     Var byCritic = nets.denoise(CRITIC, noised, sigma, labels(real)).detach();
-    ScoreDifference difference = new ScoreDifference(ScoreDifference.Form.DMD, DISTANCE_FLOOR);
-    return nets.tape().apply(difference, x, byTeacher, byCritic);
+    return nets.tape().apply(DIFFERENCE, x, byTeacher, byCritic);
+  }
+
+  /// Noise levels of the score difference: neither the smallest nor the largest 2 %.
+  private float[] levels(Noise noise) {
+    return noise.bins(KarrasSigmas.EDM, settings.batch, BINS, 0.02, 0.98);
   }
 
   private Var deception(Nets nets, Var x, Batch real, Noise noise) {
@@ -224,22 +229,28 @@ public record Dmd2(UNet network, Settings settings) implements Method {
     return nets.tape().constant(shape, Arrays.copyOf(real.images(), values));
   }
 
-  /// The Embedding Loss's weight that makes its gradient `embeddingWeight` times as long as that of
-  /// the other terms, both taken at the images of the untrained student. Source: handbook of
-  /// methods, "weight calibration"; ours.
+  /// The Embedding Loss's weight that makes its gradient `embeddingWeight` times as long as the score term's natural one:
+  /// `(x - D_teacher) / mean |x - D_teacher|` per element, both taken at the images of the untrained student.
+  ///
+  /// The score difference itself cannot serve: before the first step the critic is the teacher and it is zero. This measure
+  /// needs neither critic nor discriminator, so every ablation gets the same weight. Source: ours.
   @Override
   public Map<String, Double> calibrate(Nets nets, Batch batch, Noise noise) {
     if (!settings.embeds() || !settings.calibrated) {
       return Map.of();
     }
-    if (!settings.criticised()) {
-      return Map.of(EMBEDDING_WEIGHT, settings.embeddingWeight);
-    }
     Var x = generate(nets, labels(batch), noise).detach();
-    double base =
-        gradientNorm(nets, x, (on, images) -> others(on, images, batch, noise).terms().total());
-    double embedding = gradientNorm(nets, x, (on, images) -> embedding(on, images, batch, noise));
-    return Map.of(EMBEDDING_WEIGHT, settings.embeddingWeight * base / embedding);
+    double score = gradientNorm(nets, x, (on, images) -> realScore(on, images, batch, noise));
+    double embedding =
+        gradientNorm(nets, x, (on, images) -> embedding(on, images, batch, noise));
+    return Map.of(EMBEDDING_WEIGHT, settings.embeddingWeight * score / embedding);
+  }
+
+  /// The score term with the sample itself in the critic's place.
+  private Var realScore(Nets nets, Var x, Batch real, Noise noise) {
+    float[] sigma = levels(noise);
+    Var byTeacher = nets.denoise(TEACHER, noise.add(x.detach(), sigma), sigma, labels(real));
+    return nets.tape().apply(DIFFERENCE, x, byTeacher.detach(), x.detach());
   }
 
   private interface TermOf {
