@@ -1,7 +1,7 @@
 // group_norm.cpp   y = (x - mean_g) * rstd_g * gamma_c + beta_c, optionally SiLU of it
 // shapes    x,y,dx,dy (N,P,C) f32 or bf16   gamma,beta (C)   mean,rstd (N,G) f32
 // how       one task per (sample, panel): a panel is a run of whole groups of about 64 channels, so that its map stays in L2
-//           between the passes. Inside, vectors run over channels: sums are kept per channel and folded into groups at the end,
+//           between the passes, and of whole cache lines where groups allow it. Inside, vectors run over channels: sums are kept per channel and folded into groups at the end,
 //           so a group of 1, 2 or 4 channels costs no more than one of 64.
 // numerics  f32; mean and centred squares per block of 64 positions, blocks merged by Chan's rule: E[x^2] - E[x]^2 never
 //           appears, so a mean of 1000 costs no digits. The order of sums depends on the shape only, not on the threads.
@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -32,6 +33,7 @@ namespace {
 using std::int64_t;
 
 constexpr int64_t PANEL = 64;  // channels: 32 x 32 positions of f32 are 256 KB, two such maps fit an L2 of 1 MB
+constexpr int64_t LINE = 16;   // channels: a cache line, a full vector
 constexpr int64_t BLOCK = 64;  // positions: 64 x 64 f32 are 16 KB, re-read from L1
 constexpr int SUM_WIDTH = 64;    // channels at once where two sums a channel are kept: 8 vectors of 16
 constexpr int MAP_WIDTH = 32;    // channels at once where an exponential needs registers too
@@ -45,8 +47,15 @@ struct Geometry {
         channels(channels),
         groups(groups),
         per_group(channels / groups),
-        panel(std::min(channels, std::max<int64_t>(1, PANEL / per_group) * per_group)),
+        panel(std::min(channels, panel_of(channels / groups))),
         panels((channels + panel - 1) / panel) {}
+
+  // Groups of 6 channels: 48, which are three lines, and not 60, whose panels would share a line and end in odd pieces.
+  static int64_t panel_of(int64_t per_group) {
+    const int64_t lines = std::lcm(per_group, LINE);
+    const int64_t unit = lines <= 2 * PANEL ? lines : per_group;
+    return std::max<int64_t>(1, PANEL / unit) * unit;
+  }
 
   bool parallel() const { return n * positions * channels > RT_PARALLEL_MIN; }
 };

@@ -6,7 +6,7 @@ import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
 import io.retort.tensor.Tensor;
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -39,10 +39,14 @@ public record Add(double alpha, double beta) implements Op {
 
   @Override
   public List<@Nullable Tensor> vjp(Backend backend, Scope scope, Saved saved, Tensor gradOut) {
-    List<@Nullable Tensor> gradients = new ArrayList<>();
-    gradients.add(saved.needs(0) ? scaled(backend, scope, alpha, gradOut) : null);
-    gradients.add(saved.needs(1) ? scaled(backend, scope, beta, gradOut) : null);
-    return gradients;
+    Tensor first = saved.needs(0) ? scaled(backend, scope, alpha, gradOut) : null;
+    if (!saved.needs(1)) {
+      return Arrays.asList(first, null);
+    }
+    boolean shared = first != null && alpha == beta;
+    Tensor second =
+        shared ? first.view(scope, first.shape()) : scaled(backend, scope, beta, gradOut);
+    return Arrays.asList(first, second);
   }
 
   /// `factor gradOut`, a view where the factor is 1.
@@ -76,6 +80,7 @@ public record Add(double alpha, double beta) implements Op {
         Case.of("scalars", new Add(1, 1), Input.normal(), Input.normal()),
         Case.of("prime", new Add(1, -1), Input.normal(3, 37), Input.normal(3, 37)),
         Case.of("tail", new Add(0.5, 2), Input.normal(65), Input.normal(65)),
+        Case.of("equal factors", new Add(0.7, 0.7), Input.normal(5, 7), Input.normal(5, 7)),
         Case.of("parallel", new Add(1, 2), Input.normal(263, 1009), Input.normal(263, 1009)),
         Case.of(
                 "mean 1000",

@@ -160,6 +160,7 @@ public record GroupNorm(int groups, double eps, boolean silu) implements Op {
         of("power of two plus one", 11, false, 1, 2, 4, 33),
         of("one panel", 16, true, 2, 2, 64),
         of("several panels", 48, true, 1, 2, 192),
+        of("panels of whole lines", 16, true, 1, 3, 1, 96),
         of("group wider than a panel", 2, true, 1, 2, 152),
         of("several blocks of positions", 2, true, 1, 9, 15, 4),
         of("parallel", 4, true, 8, 33, 8, 16),
