@@ -121,7 +121,7 @@ final class DataCommand implements Callable<Integer> {
   }
 
   private void show(String wanted, Path grid) {
-    Numbers.positive("--count", count);
+    Numbers.upTo(Numbers.MOST_PICTURED, "--count", count);
     OutputFile target = OutputFile.of(grid, "png");
     Images all = Datasets.get(wanted).train();
     Images shown = all.select(IntStream.range(0, Math.min(count, all.count())).toArray());

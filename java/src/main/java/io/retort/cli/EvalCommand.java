@@ -73,7 +73,7 @@ final class EvalCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     Numbers.positive("--count", count);
-    Numbers.positive("--steps", steps);
+    Numbers.upTo(Numbers.MOST_STEPS, "--steps", steps);
     Set<Metric> chosen = MetricGroup.parse(metrics != null ? metrics : MetricGroup.known());
     Dataset set = Datasets.get(data);
     Backend backend = device.open(console, false);

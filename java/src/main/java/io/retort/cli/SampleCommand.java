@@ -69,9 +69,12 @@ final class SampleCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     Numbers.positive("--count", count);
-    Numbers.positive("--steps", steps);
+    Numbers.upTo(Numbers.MOST_STEPS, "--steps", steps);
     Numbers.notNegative("--seed", seed);
     OutputFile target = OutputFile.of(out, "png", "npy");
+    if (target.kind().equals("png")) {
+      Numbers.upTo(Numbers.MOST_PICTURED, "--count for a .png", count);
+    }
     Backend backend = device.open(console, false);
     try (ModelFile loaded = model.load(backend)) {
       draw(backend, loaded, target);
@@ -97,7 +100,9 @@ final class SampleCommand implements Callable<Integer> {
 
   private float[] latents(ImageSampler sampler, Shape image) {
     if (noise == null) {
-      return sampler.latents(seed, 0, count != null ? count : DEFAULT_COUNT);
+      int images = count != null ? count : DEFAULT_COUNT;
+      Numbers.upTo(Integer.MAX_VALUE / image.elements(), "--count for images of this size", images);
+      return sampler.latents(seed, 0, images);
     }
     float[] given = ImageArrays.read(noise, image);
     long images = given.length / image.elements();

@@ -50,6 +50,8 @@ class MainTest {
           sample m --out x.png --count 0              | --count must be at least 1, got 0
           sample m --out x.png --count many           | 'many' is not an int
           sample m --out x.png --steps 0              | --steps must be at least 1, got 0
+          sample m --out x.png --steps 2000000000     | --steps must be at most 10000
+          sample m --out x.png --count 2000000000     | --count for a .png must be at most 10000
           sample m --out x.png --seed -1              | --seed must be at least 0, got -1
           sample m --out x.png --sed 1                | did you mean
           sample m --out x.png --device gpu           | must be cpu, cuda or auto, got 'gpu'

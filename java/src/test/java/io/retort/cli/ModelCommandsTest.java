@@ -278,6 +278,8 @@ class ModelCommandsTest {
         .refused(1, "holds 2 latents, but --count is 3");
     Call.of("sample", model, "--labels", "3", "--out", file("a.npy"))
         .refused(2, "from 0 to 2, got '3'");
+    Call.of("sample", model, "--count", 2_000_000_000, "--out", file("a.npy"))
+        .refused(2, "must be at most 33554431");
     Path broken = Files.createDirectory(file("broken"));
     Call.of("sample", broken, "--out", file("a.npy")).refused(1, "holds no model.safetensors");
     Files.writeString(broken.resolve("model.safetensors"), "{}");
