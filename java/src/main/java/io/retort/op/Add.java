@@ -43,9 +43,10 @@ public record Add(double alpha, double beta) implements Op {
     if (!saved.needs(1)) {
       return Arrays.asList(first, null);
     }
-    boolean shared = first != null && alpha == beta;
     Tensor second =
-        shared ? first.view(scope, first.shape()) : scaled(backend, scope, beta, gradOut);
+        first != null && alpha == beta
+            ? first.view(scope, first.shape())
+            : scaled(backend, scope, beta, gradOut);
     return Arrays.asList(first, second);
   }
 
