@@ -1,0 +1,255 @@
+package io.retort.bench;
+
+import io.retort.bench.StepContestant.Sample;
+import io.retort.bench.StepContestant.Start;
+import io.retort.bench.StepWorker.Kind;
+import io.retort.bindings.cpu.Cpu;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.LocalDate;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/// Seconds a step of the small EDM U-Net takes in Retort and in its peers, one after another in
+/// every round.
+///
+/// Each engine lives in a process of its own, because each brings its own OpenMP and wants its own
+/// memory allocator. Before anything counts, all must have computed the same numbers: forward
+/// passes and losses of four steps, of which all but the first depend on every gradient and on
+/// Adam.
+@Command(
+    name = "steps",
+    mixinStandardHelpOptions = true,
+    description = "Times forward and training steps, Retort and its peers interleaved.")
+public final class StepBench implements Callable<Integer> {
+  private static final int WARM_UP = 4;
+  private static final double SAME = 2e-3;
+
+  /// glibc gives large blocks back and faults them in again; told to keep them it is up to 15 %
+  /// faster.
+  private static final Map<String, String> KEEP_MEMORY =
+      Map.of(
+          "MALLOC_MMAP_THRESHOLD_", "4294967296",
+          "MALLOC_TRIM_THRESHOLD_", "17179869184",
+          "MALLOC_TOP_PAD_", "1073741824");
+
+  @Option(names = "--home", description = "The repository.", defaultValue = "${sys:retort.home:-.}")
+  private Path home = Path.of(".");
+
+  @Option(names = "--rounds", description = "Samples of each row (${DEFAULT-VALUE}).")
+  private int rounds = 9;
+
+  @Option(names = "--batch", description = "Images a step (${DEFAULT-VALUE}).")
+  private int batch = 32;
+
+  @Option(names = "--threads", description = "Of every engine (${DEFAULT-VALUE}).")
+  private int threads = 2;
+
+  @Option(names = "--peer", description = "A Python with PyTorch, as a further peer.")
+  private @Nullable String python;
+
+  @Option(
+      names = "--only",
+      description = "Only contestants whose name contains this; Retort always runs.")
+  private String only = "";
+
+  @Option(
+      names = "--realtime",
+      description =
+          "Takes samples at real-time priority, for a machine that is not quiet; needs root.")
+  private boolean realtime;
+
+  @Option(names = "--dry", description = "Writes no result.")
+  private boolean dry;
+
+  public static void main(String... arguments) {
+    System.exit(
+        new CommandLine(new StepBench())
+            .setExecutionExceptionHandler((failure, command, unused) -> {
+              command.getErr().println("steps: " + failure.getMessage());
+              return 1;
+            })
+            .execute(arguments));
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    var spec = new StepSpec(batch, 32, 64, threads);
+    List<StepContestant> contestants = new ArrayList<>();
+    Path log = Files.createTempFile("retort-steps", ".log");
+    try {
+      for (Start start : starts(spec)) {
+        System.err.println("starting " + start.name());
+        contestants.add(new StepContestant(start, log));
+      }
+      agree(contestants);
+      for (int round = 0; round < rounds; round++) {
+        System.err.println("round " + (round + 1) + " of " + rounds);
+        for (int i = 0; i < contestants.size(); i++) {
+          StepContestant next = contestants.get((round + i) % contestants.size());
+          for (Kind kind : Kind.values()) {
+            next.sample(kind, realtime);
+          }
+        }
+      }
+    } catch (IOException e) {
+      throw new IOException(e.getMessage() + "; what the engines printed is in " + log, e);
+    } finally {
+      contestants.forEach(StepContestant::close);
+    }
+    Files.delete(log);
+    report(spec, contestants);
+    return 0;
+  }
+
+  private void report(StepSpec spec, List<StepContestant> contestants) throws IOException {
+    List<StepTable.Row> rows = new ArrayList<>();
+    for (Kind kind : Kind.values()) {
+      contestants.forEach(contestant -> rows.add(StepTable.Row.of(contestant, kind)));
+    }
+    var table = new StepTable(batch, environment(spec), rows);
+    System.out.println(table.text());
+    if (!dry) {
+      Path file = home.resolve("bench/results/steps-" + LocalDate.now() + ".csv");
+      table.append(file);
+      System.out.println("\nappended to " + file);
+    }
+  }
+
+  /// Every contestant's first numbers must be those of the first.
+  private void agree(List<StepContestant> contestants) throws IOException {
+    List<Double> expected = warmUp(contestants.getFirst());
+    for (StepContestant contestant : contestants.subList(1, contestants.size())) {
+      List<Double> values = warmUp(contestant);
+      for (int i = 0; i < expected.size(); i++) {
+        if (Math.abs(values.get(i) / expected.get(i) - 1) > SAME) {
+          throw new IOException(
+              contestant.name()
+                  + " computes "
+                  + values
+                  + " where "
+                  + contestants.getFirst().name()
+                  + " computes "
+                  + expected
+                  + ": not the same step");
+        }
+      }
+    }
+  }
+
+  private List<Double> warmUp(StepContestant contestant) throws IOException {
+    List<Double> values = new ArrayList<>();
+    for (int i = 0; i < WARM_UP; i++) {
+      for (Kind kind : Kind.values()) {
+        Sample sample = contestant.run(kind, realtime);
+        values.add(sample.value());
+      }
+    }
+    return values;
+  }
+
+  private List<Start> starts(StepSpec spec) throws IOException {
+    List<Start> starts = new ArrayList<>();
+    List<String> retort = java(System.getProperty("java.class.path"), RetortStep.class.getName());
+    retort.addAll(spec.arguments());
+    starts.add(new Start("retort", retort, Map.of("RETORT_THREADS", Integer.toString(threads))));
+    Path peer = home.resolve("bench/peers/libtorch/target");
+    if (Files.isDirectory(peer.resolve("lib"))) {
+      addBoth(starts, "libtorch", libtorch(peer), spec);
+    } else {
+      System.err.println("peer not present: libtorch; mvn package -Ppeer builds it");
+    }
+    if (python != null && hasTorch(python)) {
+      Path script = home.resolve("bench/peers/pytorch/steps.py");
+      addBoth(starts, "pytorch", List.of(python, script.toString()), spec);
+    } else if (python != null) {
+      System.err.println("peer not present: " + python + " cannot import torch");
+    }
+    starts.removeIf(start -> !start.name().equals("retort") && !start.name().contains(only));
+    return starts;
+  }
+
+  /// A peer in both layouts, each with glibc's default allocator and with one that keeps its
+  /// memory.
+  private void addBoth(List<Start> starts, String peer, List<String> command, StepSpec spec) {
+    for (String layout : List.of("contiguous", "channels_last")) {
+      for (boolean keep : List.of(false, true)) {
+        List<String> whole = new ArrayList<>(command);
+        whole.addAll(spec.arguments());
+        whole.add(layout);
+        Map<String, String> environment = new LinkedHashMap<>(keep ? KEEP_MEMORY : Map.of());
+        environment.put("OMP_NUM_THREADS", Integer.toString(threads));
+        environment.put("OPENBLAS_NUM_THREADS", "1");
+        String name = peer + " " + layout + (keep ? " malloc" : "");
+        starts.add(new Start(name, whole, environment));
+      }
+    }
+  }
+
+  private static List<String> libtorch(Path target) {
+    List<String> command =
+        java(
+            target.resolve("classes") + ":" + target.resolve("lib") + "/*",
+            "io.retort.bench.libtorch.TorchStep");
+    command.addAll(
+        1,
+        List.of(
+            "-Dorg.bytedeco.javacpp.cachedir=" + target.resolve("cache"),
+            "-Dorg.bytedeco.javacpp.maxbytes=0",
+            "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
+            "-Dorg.bytedeco.javacpp.nopointergc=true"));
+    return command;
+  }
+
+  private static List<String> java(String classPath, String main) {
+    return new ArrayList<>(
+        List.of(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-XX:+UseSerialGC",
+            "-Xmx512m",
+            "--enable-native-access=ALL-UNNAMED",
+            "--sun-misc-unsafe-memory-access=allow",
+            "--class-path",
+            classPath,
+            main));
+  }
+
+  private static boolean hasTorch(String python) throws IOException {
+    return !output(List.of(python, "-c", "import torch; print(torch.__version__)")).isEmpty();
+  }
+
+  private SequencedMap<String, String> environment(StepSpec spec) throws IOException {
+    SequencedMap<String, String> columns = new LinkedHashMap<>();
+    columns.put("date", LocalDate.now().toString());
+    columns.put(
+        "commit", output(List.of("git", "-C", home.toString(), "describe", "--always", "--dirty")));
+    columns.put("machine", Cpu.detect().model());
+    columns.put("cores", Integer.toString(Cpu.detect().cores()));
+    columns.put("jdk", System.getProperty("java.vm.version"));
+    columns.put("threads", Integer.toString(spec.threads()));
+    columns.put("precision", "fp32");
+    columns.put("batch", Integer.toString(spec.batch()));
+    columns.put("realtime", Boolean.toString(realtime));
+    return columns;
+  }
+
+  /// First line that a command prints; empty if it fails.
+  private static String output(List<String> command) throws IOException {
+    Process process =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+    try (var lines = process.inputReader(StandardCharsets.UTF_8)) {
+      String line = lines.readLine();
+      return line == null ? "" : line;
+    }
+  }
+}
