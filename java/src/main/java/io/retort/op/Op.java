@@ -8,8 +8,43 @@ import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
-/// One differentiable operation; [OpCatalog] is the registry and lists the test cases of each.
-public interface Op {
+/// One differentiable operation. The permits list is the registry; [OpCatalog] lists the test cases of each.
+public sealed interface Op
+    permits Activation,
+        Add,
+        AddNoise,
+        Affine,
+        Attention,
+        Augment,
+        Broadcast,
+        Cast,
+        Concat,
+        Conv2d,
+        CrossEntropy,
+        Dropout,
+        EdmInput,
+        EdmLoss,
+        EdmOutput,
+        Fourier,
+        GroupNorm,
+        LayerNorm,
+        Linear,
+        Lookup,
+        MatMul,
+        Mmd,
+        Multiply,
+        Pad,
+        Permute,
+        Pool,
+        Reduce,
+        Resample,
+        Reshape,
+        ScoreDifference,
+        SelfAttention,
+        SidLoss,
+        Sinusoid,
+        Slice,
+        Softmax {
 
   /// Lower-case name with underscores, as shown in tables and errors.
   default String name() {

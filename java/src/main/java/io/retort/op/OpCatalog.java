@@ -13,7 +13,6 @@ public final class OpCatalog {
   /// Op classes in alphabetical order, each with a supplier of its cases.
   public static SequencedMap<Class<? extends Op>, Supplier<List<Case>>> cases() {
     SequencedMap<Class<? extends Op>, Supplier<List<Case>>> cases = new LinkedHashMap<>();
-    // one line an op, alphabetical: cases.put(GroupNorm.class, GroupNorm::cases);
     cases.put(Activation.class, Activation::cases);
     cases.put(Add.class, Add::cases);
     cases.put(AddNoise.class, AddNoise::cases);
