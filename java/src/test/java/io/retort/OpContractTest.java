@@ -36,7 +36,8 @@ final class OpContractTest {
   @Test
   void everyOpHasCases() {
     assertThat(OpCatalog.cases().keySet()).containsExactlyInAnyOrder(permitted());
-    OpCatalog.cases().forEach((op, cases) -> assertThat(cases.get()).as(op.getSimpleName()).isNotEmpty());
+    OpCatalog.cases()
+        .forEach((op, cases) -> assertThat(cases.get()).as(op.getSimpleName()).isNotEmpty());
   }
 
   @SuppressWarnings("unchecked") // the permitted subclasses of Op are ops
@@ -49,6 +50,7 @@ final class OpContractTest {
     Case impossible =
         Case.of("exact", new Activation(Activation.Kind.SILU, 0), Case.Input.normal(64))
             .within(0, 0, "no float32 result equals float64 to the bit");
-    assertThat(new OpContract(CpuBackend.open()).check(impossible)).anyMatch(f -> f.startsWith("output"));
+    assertThat(new OpContract(CpuBackend.open()).check(impossible))
+        .anyMatch(f -> f.startsWith("output"));
   }
 }

@@ -229,11 +229,13 @@ public record Dmd2(UNet network, Settings settings) implements Method {
     return nets.tape().constant(shape, Arrays.copyOf(real.images(), values));
   }
 
-  /// The Embedding Loss's weight that makes its gradient `embeddingWeight` times as long as the score term's natural one:
-  /// `(x - D_teacher) / mean |x - D_teacher|` per element, both taken at the images of the untrained student.
+  /// The Embedding Loss's weight that makes its gradient `embeddingWeight` times as long as the
+  /// score term's natural one: `(x - D_teacher) / mean |x - D_teacher|` per element, both taken at
+  /// the images of the untrained student.
   ///
-  /// The score difference itself cannot serve: before the first step the critic is the teacher and it is zero. This measure
-  /// needs neither critic nor discriminator, so every ablation gets the same weight. Source: ours.
+  /// The score difference itself cannot serve: before the first step the critic is the teacher and
+  /// it is zero. This measure needs neither critic nor discriminator, so every ablation gets the
+  /// same weight. Source: ours.
   @Override
   public Map<String, Double> calibrate(Nets nets, Batch batch, Noise noise) {
     if (!settings.embeds() || !settings.calibrated) {
@@ -241,8 +243,7 @@ public record Dmd2(UNet network, Settings settings) implements Method {
     }
     Var x = generate(nets, labels(batch), noise).detach();
     double score = gradientNorm(nets, x, (on, images) -> realScore(on, images, batch, noise));
-    double embedding =
-        gradientNorm(nets, x, (on, images) -> embedding(on, images, batch, noise));
+    double embedding = gradientNorm(nets, x, (on, images) -> embedding(on, images, batch, noise));
     return Map.of(EMBEDDING_WEIGHT, settings.embeddingWeight * score / embedding);
   }
 

@@ -8,7 +8,8 @@ import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
-/// One differentiable operation. The permits list is the registry; [OpCatalog] lists the test cases of each.
+/// One differentiable operation. The permits list is the registry; [OpCatalog] lists the test cases
+/// of each.
 public sealed interface Op
     permits Activation,
         Add,
