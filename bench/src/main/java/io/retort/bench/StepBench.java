@@ -190,6 +190,9 @@ public final class StepBench implements Callable<Integer> {
         Map<String, String> environment = new LinkedHashMap<>(keep ? KEEP_MEMORY : Map.of());
         environment.put("OMP_NUM_THREADS", Integer.toString(threads));
         environment.put("OPENBLAS_NUM_THREADS", "1");
+        if (Cpu.detect().isas().contains("avx512")) {
+          environment.put("OPENBLAS_CORETYPE", "SkylakeX");
+        }
         String name = peer + " " + layout + (keep ? " malloc" : "");
         starts.add(new Start(name, whole, environment));
       }
