@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /// Rows of one run of [StepBench]: contestants by kinds of step.
 ///
@@ -43,11 +44,6 @@ record StepTable(int batch, SequencedMap<String, String> environment, List<Row> 
       return quantile(milliseconds, quantile);
     }
 
-    /// Whether the middle of the samples is too wide for a number.
-    boolean unstable() {
-      return at(0.8) - at(0.2) > UNSTABLE * at(0.5);
-    }
-
     private static double quantile(List<Double> values, double quantile) {
       List<Double> sorted = values.stream().sorted().toList();
       double place = quantile * (sorted.size() - 1);
@@ -57,10 +53,25 @@ record StepTable(int batch, SequencedMap<String, String> environment, List<Row> 
     }
   }
 
-  /// How many times longer the row's contestant takes than the first one: above 1, the first is
-  /// faster.
-  double ratio(Row row) {
-    return row.at(0.5) / first(row.kind()).at(0.5);
+  /// How many times longer the row's contestant takes than the first one, round by round; above 1,
+  /// the first is faster.
+  ///
+  /// Neighbours slow a whole round down more than they disturb one of its samples.
+  private List<Double> ratios(Row row) {
+    List<Double> first = first(row.kind()).milliseconds();
+    return IntStream.range(0, first.size())
+        .mapToObj(round -> row.milliseconds().get(round) / first.get(round))
+        .toList();
+  }
+
+  private double ratio(Row row) {
+    return Row.quantile(ratios(row), 0.5);
+  }
+
+  /// Whether the middle of the ratios is too wide for a number.
+  private boolean unstable(Row row) {
+    List<Double> ratios = ratios(row);
+    return Row.quantile(ratios, 0.8) - Row.quantile(ratios, 0.2) > UNSTABLE * ratio(row);
   }
 
   private Row first(Kind kind) {
@@ -86,7 +97,7 @@ record StepTable(int batch, SequencedMap<String, String> environment, List<Row> 
               batch * 1e3 / row.at(0.5),
               ratio(row),
               row.foreignCores(),
-              row.unstable() ? "  unstable" : ""));
+              unstable(row) ? "  unstable" : ""));
     }
     for (Kind kind : Kind.values()) {
       fastestPeer(kind).ifPresent(peer -> text.append(verdict(peer)));
@@ -102,7 +113,7 @@ record StepTable(int batch, SequencedMap<String, String> environment, List<Row> 
 
   private String verdict(Row peer) {
     Row own = first(peer.kind());
-    if (own.unstable() || peer.unstable()) {
+    if (unstable(peer)) {
       return line("%n%s: unstable, no verdict", peer.kind().command());
     }
     return line(
