@@ -108,7 +108,7 @@ record StepTable(int batch, SequencedMap<String, String> environment, List<Row> 
   private Optional<Row> fastestPeer(Kind kind) {
     return rows.stream()
         .filter(row -> row.kind() == kind && !row.name().equals(first(kind).name()))
-        .min(Comparator.comparingDouble(row -> row.at(0.5)));
+        .min(Comparator.comparingDouble(this::ratio));
   }
 
   private String verdict(Row peer) {
