@@ -61,7 +61,7 @@ public record ModelFile(
       Path folder, Denoiser denoiser, Parameters parameters, Map<String, String> metadata) {
     Path config = folder.resolve(CONFIG);
     try {
-      String json = Json.writeIndented(ModelConfig.of(denoiser)) + "\n";
+      String json = Json.writeIndented(ModelConfig.of(denoiser));
       AtomicFile.write(config, json.getBytes(StandardCharsets.UTF_8));
     } catch (IOException failure) {
       throw new CheckpointException(config, "", failure);

@@ -2,7 +2,6 @@ package io.retort.report;
 
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.TrainingCheckpoint;
-import io.retort.data.Batch;
 import io.retort.data.BatchLoader;
 import io.retort.data.Dataset;
 import io.retort.data.Json;
@@ -23,7 +22,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
-import java.util.function.LongFunction;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -125,7 +123,7 @@ public final class Run {
   /// Writes what makes the folder a run.
   private void begin() {
     directory.prepare();
-    directory.write(RunDirectory.ENVIRONMENT, Json.writeIndented(Environment.of(backend)) + "\n");
+    directory.write(RunDirectory.ENVIRONMENT, Json.writeIndented(Environment.of(backend)));
     directory.write(RunDirectory.RECIPE, RecipeWriter.yaml(recipe));
   }
 
@@ -204,7 +202,7 @@ public final class Run {
         results.summary(recipe, Environment.device(backend), leaked);
     RunReport.of(recipe, data, directory, results, Environment.of(backend))
         .writeTo(directory.file(RunDirectory.REPORT));
-    directory.write(RunDirectory.SUMMARY, Json.writeIndented(summary) + "\n");
+    directory.write(RunDirectory.SUMMARY, Json.writeIndented(summary));
     return new RunOutcome(
         directory.path(), recipe.steps(), recipe.steps(), true, results.table(), summary);
   }
@@ -224,7 +222,7 @@ public final class Run {
             new BatchLoader(wiring.batches(trainer.method())::batch, trainer.step())) {
       RunPictures pictures = new RunPictures(recipe, directory, backend, trainer, log);
       trainer.run(
-          inOrder(loader),
+          step -> loader.next(),
           options.stop(),
           event -> {
             switch (event) {
@@ -254,24 +252,5 @@ public final class Run {
       TrainingCheckpoint.save(directory.checkpoints(), trainer, recipe.save().keep());
       saved = trainer.step();
     }
-  }
-
-  /// The loop asks for the first batch twice when it calibrates.
-  private static LongFunction<Batch> inOrder(BatchLoader loader) {
-    return new LongFunction<>() {
-      private long step = -1;
-      private @Nullable Batch batch;
-
-      @Override
-      public Batch apply(long wanted) {
-        Batch current = batch;
-        if (current == null || wanted != step) {
-          current = loader.next();
-          batch = current;
-          step = wanted;
-        }
-        return current;
-      }
-    };
   }
 }

@@ -22,7 +22,8 @@ public final class Scope implements AutoCloseable {
 
   /// A new tensor with undefined contents.
   public Tensor allocate(Shape shape, DType dtype) {
-    Storage storage = new Storage(memory, Math.max(1, shape.elements() * dtype.bytes()));
+    long bytes = Math.multiplyExact(shape.elements(), (long) dtype.bytes());
+    Storage storage = new Storage(memory, Math.max(1, bytes));
     return adopt(new Tensor(shape, dtype, storage, storage.address, this));
   }
 
