@@ -36,8 +36,8 @@ for seed in $seeds; do
       # shellcheck disable=SC2046
       "$retort" distill --out "$run" --seed "$seed" --steps "$n" "${common[@]}" $(options "$variant") >/dev/null
       took=$((SECONDS - start))
-      rows=$("$retort" eval "$run" --data fashion-mnist-embedded --metrics frechet,prdc --count 1000 --steps 1 --json |
-        tr '{' '\n' | grep '"model"\|"student"' | head -n 1)
+      rows=$("$retort" eval "$run" --data fashion-mnist-embedded --metrics frechet,prdc --count 1000 --steps 1 --json 2>/dev/null |
+        sed -n '/"name": "model"/,/}/p')
       echo "$variant,$seed,$n,$(metric frechet_lenet "$rows"),$(metric precision "$rows"),$(metric recall "$rows"),$took" |
         tee -a "$csv" >&2
     done
