@@ -14,7 +14,8 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
-/// A long run takes no more memory than a short one: after every size has been seen, a step hands back what it took.
+/// A long run takes no more memory than a short one: after every size has been seen, a step hands
+/// back what it took.
 final class SteadyMemoryTest {
   private static final int SEEN = 60;
   private static final int STEPS = 180;
