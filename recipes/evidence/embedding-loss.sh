@@ -26,9 +26,9 @@ options() {
 metric() { sed -n "s/.*\"$1\": *\([-0-9.eE]*\).*/\1/p" <<<"$2" | head -n 1; }
 
 [[ -f $csv ]] || echo "variant,seed,steps,frechet_lenet,precision,recall,seconds" >"$csv"
-for seed in $seeds; do
-  for variant in with_el without_el el_only large_batch; do
-    for n in $((steps / 3)) $steps; do
+for n in $((steps / 3)) $steps; do
+  for seed in $seeds; do
+    for variant in with_el without_el el_only large_batch; do
       [[ $n == "$steps" && $variant != with_el && $variant != without_el ]] && continue
       grep -q "^$variant,$seed,$n," "$csv" && continue
       run=$out/$variant-$seed-$n

@@ -37,7 +37,7 @@ public record Recipe(
           MethodName.DMD2,
           "fashion-mnist-embedded",
           0,
-          1000,
+          850,
           Network.DEFAULT,
           new AverageSpec(20000, 0.05),
           Save.DEFAULT,
@@ -120,7 +120,7 @@ public record Recipe(
   /// @param controls whether the student is distilled again without each of its terms, for
   ///   comparison
   public record Evaluation(int count, int teacherSteps, boolean controls) {
-    public static final Evaluation DEFAULT = new Evaluation(2000, 18, false);
+    public static final Evaluation DEFAULT = new Evaluation(1000, 18, false);
 
     public Evaluation {
       require(count == 0 || count >= 16, "count must be 0 or at least 16, got " + count);
@@ -177,11 +177,11 @@ public record Recipe(
             2,
             80,
             1,
+            0,
             1e-2,
-            3e-2,
             Embedding.DEFAULT,
-            new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 0),
-            new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 0));
+            new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 320),
+            new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 320));
 
     public Dmd2 {
       require(!teacher.isBlank(), "teacher must be builtin, train, or a path");
@@ -219,7 +219,7 @@ public record Recipe(
       Kernel kernel,
       boolean unbiased) {
     public static final Embedding DEFAULT =
-        new Embedding(1, true, RandomConvNet.Bank.MIXED, 1, 64, 3, Kernel.RBF, true);
+        new Embedding(0.3, true, RandomConvNet.Bank.MIXED, 1, 64, 3, Kernel.RBF, true);
 
     public Embedding {
       require(weight >= 0, "weight must be at least 0, got " + weight);
