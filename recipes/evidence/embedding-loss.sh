@@ -32,6 +32,7 @@ for n in $((steps / 3)) $steps; do
       [[ $n == "$steps" && $variant != with_el && $variant != without_el ]] && continue
       grep -q "^$variant,$seed,$n," "$csv" && continue
       run=$out/$variant-$seed-$n
+      rm -rf "$run"
       start=$SECONDS
       # shellcheck disable=SC2046
       "$retort" distill --out "$run" --seed "$seed" --steps "$n" "${common[@]}" $(options "$variant") >/dev/null
