@@ -2,14 +2,16 @@
 # Does the Embedding Loss earn its place? Batch 16, three seeds, Fréchet-LeNet of the averaged student after the first third
 # of a 300-step run and at its end; controls: Embedding Loss alone, and batch 64 without it.
 #
-#   recipes/evidence/embedding-loss.sh [OUT]     about 25 minutes on two cores; writes embedding-loss.csv and .md beside itself
+#   recipes/evidence/embedding-loss.sh [OUT]     about 25 minutes on two cores; writes embedding-loss.csv and .table.md beside itself
+#   SEEDS and VARIANTS in the environment restrict it; rows already in the csv are kept
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 retort=${RETORT:-$here/../../retort}
 out=${1:-$(mktemp -d)}
 csv=$here/embedding-loss.csv
 steps=300
-seeds="1 2 3"
+seeds=${SEEDS:-1 2 3}
+variants=${VARIANTS:-with_el without_el el_only large_batch}
 common=(--set evaluation.count=0 --set save.samples=1000000
   --set dmd2.batch=16 --set dmd2.real_batch=64 --set dmd2.student.cooldown=0 --set dmd2.critic.cooldown=0)
 
@@ -26,9 +28,9 @@ options() {
 metric() { sed -n "s/.*\"$1\": *\([-0-9.eE]*\).*/\1/p" <<<"$2" | head -n 1; }
 
 [[ -f $csv ]] || echo "variant,seed,steps,frechet_lenet,precision,recall,seconds" >"$csv"
-for n in $((steps / 3)) $steps; do
+for n in ${STEPS:-$((steps / 3)) $steps}; do
   for seed in $seeds; do
-    for variant in with_el without_el el_only large_batch; do
+    for variant in $variants; do
       [[ $n == "$steps" && $variant != with_el && $variant != without_el ]] && continue
       grep -q "^$variant,$seed,$n," "$csv" && continue
       run=$out/$variant-$seed-$n

@@ -45,6 +45,7 @@ class RunTest {
           "evaluation.count=0",
           "evaluation.teacher_steps=3",
           "edm.batch=8",
+          "dmd2.gan=0.01",
           "dmd2.batch=4",
           "dmd2.real_batch=8",
           "dmd2.embedding.width=8",
