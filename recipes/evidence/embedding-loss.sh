@@ -52,7 +52,7 @@ done
   echo "| run | steps | Fréchet-LeNet, median (each seed) |"
   echo "|---|---|---|"
   tail -n +2 "$csv" | cut -d, -f1,3 | sort -u | while IFS=, read -r variant n; do
-    values=$(awk -F, -v v="$variant" -v n="$n" '$1 == v && $3 == n {print $4}' "$csv" | sort -g)
+    values=$(awk -F, -v v="$variant" -v n="$n" '$1 == v && $3 == n {printf "%.2f\n", $4}' "$csv" | sort -g)
     median=$(awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}' <<<"$values")
     echo "| $variant | $n | **$median** ($(tr '\n' ' ' <<<"$values" | sed 's/ $//')) |"
   done
