@@ -22,6 +22,7 @@ import io.retort.recipe.Recipe;
 import io.retort.recipe.Recipe.MethodName;
 import io.retort.recipe.RecipeReader;
 import io.retort.recipe.Wiring;
+import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.train.TrainEvent;
 import io.retort.train.Trainer;
@@ -246,6 +247,24 @@ class MethodStepTest {
     assertThat(with.losses().get("student/gan")).isEqualTo(without.losses().get("student/gan"));
   }
 
+  /// Rounding every activation to 8 bits moves a loss by a few hundredths at most; not moving it
+  /// would mean that the switch does nothing.
+  @ParameterizedTest
+  @EnumSource
+  void bfloat16FollowsFloat32(MethodName method) {
+    Taken exact = take(recipe(method, "steps=1"));
+    Taken rounded = take(recipe(method, "steps=1", "precision=bfloat16"));
+
+    assertThat(rounded.losses().keySet()).isEqualTo(exact.losses().keySet());
+    assertThat(rounded.losses()).isNotEqualTo(exact.losses());
+    exact
+        .losses()
+        .forEach((name, value) ->
+            assertThat(rounded.losses().get(name))
+                .as(name)
+                .isCloseTo(value, within(0.05 * Math.abs(value) + 1e-3)));
+  }
+
   /// A critic that equals the teacher gives no direction: the student's score-difference gradient
   /// is exactly zero.
   @Test
@@ -265,7 +284,10 @@ class MethodStepTest {
       Batch batch = batches(recipe, trainer).apply(0);
 
       Method.Terms terms =
-          phase.loss().compute(new Nets(tape, players, Map.of(), 0.5), batch, new Noise(5, 0, 0));
+          phase
+              .loss()
+              .compute(
+                  new Nets(tape, players, Map.of(), 0.5, DType.F32), batch, new Noise(5, 0, 0));
       tape.backward(terms.total());
 
       assertThat(terms.parts()).containsOnlyKeys("distribution_matching");

@@ -6,6 +6,7 @@ import io.retort.grad.Var;
 import io.retort.net.UNet;
 import io.retort.op.EdmInput;
 import io.retort.op.EdmOutput;
+import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
@@ -13,11 +14,18 @@ import org.jspecify.annotations.Nullable;
 
 /// An EDM-preconditioned network: `D(x; sigma) = c_skip x + c_out F(c_in x, ln(sigma) / 4)`.
 ///
-/// Source: EDM, eq. 7 and table 1, last column.
+/// F computes in `compute`; preconditioning, weights and the result are float32. Source: EDM, eq. 7
+/// and table 1, last column.
 ///
 /// @param network F
 /// @param sigmaData standard deviation of the data, 0.5 in EDM
-public record Denoiser(UNet network, double sigmaData) {
+/// @param compute type of F's activations
+public record Denoiser(UNet network, double sigmaData, DType compute) {
+
+  /// A denoiser that computes in float32.
+  public Denoiser(UNet network, double sigmaData) {
+    this(network, sigmaData, DType.F32);
+  }
 
   /// The denoised images.
   ///
@@ -37,14 +45,15 @@ public record Denoiser(UNet network, double sigmaData) {
         network.apply(
             tape,
             parameters,
-            tape.apply(new EdmInput(sigmaData), x, level),
+            input(tape, x, level),
             conditioning(tape, sigma),
             oneHot(tape, labels, sigma.length),
             dropout);
-    return tape.apply(new EdmOutput(sigmaData), x, raw, level);
+    return tape.apply(new EdmOutput(sigmaData), x, tape.cast(raw, DType.F32), level);
   }
 
-  /// The encoder's last features of noised images: what a discriminator head looks at.
+  /// The encoder's last features of noised images, of type `compute`: what a discriminator head
+  /// looks at.
   public Var encode(
       Tape tape,
       Parameters parameters,
@@ -56,7 +65,7 @@ public record Denoiser(UNet network, double sigmaData) {
     return network.encode(
         tape,
         parameters,
-        tape.apply(new EdmInput(sigmaData), x, level),
+        input(tape, x, level),
         conditioning(tape, sigma),
         oneHot(tape, labels, sigma.length),
         dropout);
@@ -65,6 +74,10 @@ public record Denoiser(UNet network, double sigmaData) {
   /// Shape of `count` images.
   public Shape images(int count) {
     return Shape.of(count, network.resolution(), network.resolution(), network.imageChannels());
+  }
+
+  private Var input(Tape tape, Var x, Var level) {
+    return tape.cast(tape.apply(new EdmInput(sigmaData), x, level), compute);
   }
 
   private Var level(Tape tape, Var x, float[] sigma) {

@@ -40,9 +40,9 @@ public record ClassifierTraining(LeNet network, int batch) implements Method {
     for (int i = 0; i < labels.length; i++) {
       labels[i] = batch.labels()[i];
     }
-    Var features =
-        network.features(tape, nets.parameters(CLASSIFIER), tape.constant(shape, batch.images()));
-    Var logits = network.logits(tape, nets.parameters(CLASSIFIER), features);
+    Var images = nets.input(tape.constant(shape, batch.images()));
+    Var features = network.features(tape, nets.parameters(CLASSIFIER), images);
+    Var logits = nets.output(network.logits(tape, nets.parameters(CLASSIFIER), features));
     Var loss =
         tape.apply(new CrossEntropy(), logits, tape.constant(Shape.of(labels.length), labels));
     SequencedMap<String, Var> parts = new LinkedHashMap<>();

@@ -211,7 +211,8 @@ public record Dmd2(UNet network, Settings settings) implements Method {
 
   private Var embedding(Nets nets, Var x, Batch real, Noise noise) {
     EmbeddingLoss loss = requireNonNull(settings.embedding);
-    return loss.compute(x, images(nets, real, real.count()), noise.key(Purpose.EMBEDDING));
+    Var reals = nets.input(images(nets, real, real.count()));
+    return loss.compute(nets.input(x), reals, noise.key(Purpose.EMBEDDING));
   }
 
   private Var logits(Nets nets, Var x, int[] labels, Noise noise) {

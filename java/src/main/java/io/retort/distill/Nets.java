@@ -7,6 +7,7 @@ import io.retort.grad.Var;
 import io.retort.net.DiscriminatorHead;
 import io.retort.net.Net;
 import io.retort.net.UNet;
+import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import java.util.Map;
@@ -25,13 +26,20 @@ public final class Nets {
   private final Map<String, Player> players;
   private final Map<String, Double> calibration;
   private final double sigmaData;
+  private final DType compute;
 
+  /// @param compute type of the activations; weights and losses are float32
   public Nets(
-      Tape tape, Map<String, Player> players, Map<String, Double> calibration, double sigmaData) {
+      Tape tape,
+      Map<String, Player> players,
+      Map<String, Double> calibration,
+      double sigmaData,
+      DType compute) {
     this.tape = tape;
     this.players = Map.copyOf(players);
     this.calibration = Map.copyOf(calibration);
     this.sigmaData = sigmaData;
+    this.compute = compute;
   }
 
   public Tape tape() {
@@ -40,7 +48,17 @@ public final class Nets {
 
   /// The same networks on another tape.
   public Nets on(Tape other) {
-    return new Nets(other, players, calibration, sigmaData);
+    return new Nets(other, players, calibration, sigmaData, compute);
+  }
+
+  /// Images as networks other than denoisers take them: in the type of the activations.
+  public Var input(Var images) {
+    return tape.cast(images, compute);
+  }
+
+  /// What networks other than denoisers give, as losses take it: in float32.
+  public Var output(Var raw) {
+    return tape.cast(raw, DType.F32);
   }
 
   /// A number that [Method#calibrate] found.
@@ -77,7 +95,7 @@ public final class Nets {
   public Var discriminate(String head, String role, Var x, float[] sigma, int @Nullable [] labels) {
     Var features = denoiser(role).encode(tape, player(role).parameters(), x, sigma, labels, null);
     return switch (player(head).net()) {
-      case DiscriminatorHead net -> net.apply(tape, player(head).parameters(), features);
+      case DiscriminatorHead net -> output(net.apply(tape, player(head).parameters(), features));
       default ->
           throw new IllegalArgumentException("role " + head + " is not a discriminator head");
     };
@@ -85,7 +103,7 @@ public final class Nets {
 
   private Denoiser denoiser(String role) {
     return switch (player(role).net()) {
-      case UNet unet -> new Denoiser(unet, sigmaData);
+      case UNet unet -> new Denoiser(unet, sigmaData, compute);
       default -> throw new IllegalArgumentException("role " + role + " is not a denoiser");
     };
   }

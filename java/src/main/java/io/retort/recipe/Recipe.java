@@ -3,6 +3,7 @@ package io.retort.recipe;
 import io.retort.net.RandomConvNet;
 import io.retort.optim.AdamSpec;
 import io.retort.optim.AverageSpec;
+import io.retort.tensor.DType;
 import java.util.List;
 
 /// A run: what is trained, on what, with which numbers. Every field has a default; YAML keys are
@@ -12,6 +13,7 @@ import java.util.List;
 /// @param data name of a data set, as `retort data list` prints it
 /// @param seed of every random number, at least 0
 /// @param steps length of the run
+/// @param precision of the activations while training
 /// @param network of a teacher; a student has its teacher's
 /// @param average of the weights that are sampled with
 /// @param save how often state and pictures are kept
@@ -24,6 +26,7 @@ public record Recipe(
     String data,
     long seed,
     long steps,
+    Precision precision,
     Network network,
     AverageSpec average,
     Save save,
@@ -38,6 +41,7 @@ public record Recipe(
           "fashion-mnist-embedded",
           0,
           850,
+          Precision.FLOAT32,
           Network.DEFAULT,
           new AverageSpec(20000, 0.05),
           Save.DEFAULT,
@@ -63,6 +67,23 @@ public record Recipe(
     EDM,
     DMD2,
     CLASSIFIER
+  }
+
+  /// What activations are kept and multiplied in while training; weights, statistics, losses and
+  /// sums are float32 in both.
+  public enum Precision {
+    FLOAT32(DType.F32),
+    BFLOAT16(DType.BF16);
+
+    private final DType compute;
+
+    Precision(DType compute) {
+      this.compute = compute;
+    }
+
+    public DType compute() {
+      return compute;
+    }
   }
 
   /// A SongUNet; resolution, channels and classes come from the data.

@@ -116,7 +116,13 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   }
 
   private TrainSpec spec(double sigmaData) {
-    return new TrainSpec(recipe.seed(), recipe.steps(), sigmaData, optimizers(), recipe.average());
+    return new TrainSpec(
+        recipe.seed(),
+        recipe.steps(),
+        sigmaData,
+        recipe.precision().compute(),
+        optimizers(),
+        recipe.average());
   }
 
   private Map<String, AdamSpec> optimizers() {

@@ -169,6 +169,7 @@ public final class Run {
         recipe.data(),
         recipe.seed(),
         base.steps(),
+        recipe.precision(),
         recipe.network(),
         base.average(),
         base.save(),

@@ -2,6 +2,7 @@ package io.retort.train;
 
 import io.retort.optim.AdamSpec;
 import io.retort.optim.AverageSpec;
+import io.retort.tensor.DType;
 import java.util.Map;
 
 /// What the loop needs beside the method.
@@ -9,12 +10,14 @@ import java.util.Map;
 /// @param seed of every random number
 /// @param steps length of the run
 /// @param sigmaData standard deviation of the data
+/// @param compute type of the activations; weights, statistics and losses are float32
 /// @param optimizers by role, for every trainable role
 /// @param average of the averaged roles
 public record TrainSpec(
     long seed,
     long steps,
     double sigmaData,
+    DType compute,
     Map<String, AdamSpec> optimizers,
     AverageSpec average) {
 

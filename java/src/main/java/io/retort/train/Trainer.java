@@ -159,7 +159,7 @@ public final class Trainer implements AutoCloseable {
     Map<String, Nets.Player> players = new HashMap<>();
     roles.forEach(
         (name, role) -> players.put(name, new Nets.Player(role.role().net(), role.weights())));
-    return new Nets(tape, players, calibration, spec.sigmaData());
+    return new Nets(tape, players, calibration, spec.sigmaData(), spec.compute());
   }
 
   private RoleState state(String name) {
