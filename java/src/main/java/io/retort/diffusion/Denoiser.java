@@ -49,7 +49,7 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
             conditioning(tape, sigma),
             oneHot(tape, labels, sigma.length),
             dropout);
-    return tape.apply(new EdmOutput(sigmaData), x, tape.cast(raw, DType.F32), level);
+    return tape.apply(new EdmOutput(sigmaData), x, raw.cast(DType.F32), level);
   }
 
   /// The encoder's last features of noised images, of type `compute`: what a discriminator head
@@ -77,7 +77,7 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
   }
 
   private Var input(Tape tape, Var x, Var level) {
-    return tape.cast(tape.apply(new EdmInput(sigmaData), x, level), compute);
+    return tape.apply(new EdmInput(sigmaData), x, level).cast(compute);
   }
 
   private Var level(Tape tape, Var x, float[] sigma) {

@@ -31,10 +31,9 @@ import org.jspecify.annotations.Nullable;
 ///
 /// Student phase, every `criticSteps` steps: `x = D_student(80 z; 80)`, minimise `dm * score
 /// difference + gan * softplus(-logit) + embedding * MMD`. Critic phase, every step: denoising loss
-/// on student images `+ criticGan * GAN loss`. Each term is switched off by weight 0. Sources:
-/// DMD2, Yin et al. 2024 (arXiv 2405.14867), sections 4.2 to 4.4; Embedding Loss, Ying et al. 2026
-/// (arXiv 2604.22379). Differs from DMD2: the critic phase draws its own latents instead of reusing
-/// the student phase's.
+/// on student images `+ criticGan * GAN loss`, on the images of the student phase where one has
+/// just run. Each term is switched off by weight 0. Sources: DMD2, Yin et al. 2024 (arXiv
+/// 2405.14867), sections 4.2 to 4.4; Embedding Loss, Ying et al. 2026 (arXiv 2604.22379).
 public record Dmd2(UNet network, Settings settings) implements Method {
   public static final String TEACHER = "teacher";
   public static final String STUDENT = "student";
@@ -42,6 +41,7 @@ public record Dmd2(UNet network, Settings settings) implements Method {
   public static final String HEAD = "head";
 
   private static final String EMBEDDING_WEIGHT = "embedding_weight";
+  private static final String GENERATED = "generated";
   private static final int BINS = 1000;
   private static final ScoreDifference DIFFERENCE =
       new ScoreDifference(ScoreDifference.Form.DMD, 1e-6);
@@ -143,6 +143,7 @@ public record Dmd2(UNet network, Settings settings) implements Method {
 
   private Terms student(Nets nets, Batch real, Noise noise) {
     Var x = generate(nets, labels(real), noise);
+    nets.leave(GENERATED, x);
     Sum sum = others(nets, x, real, noise);
     if (settings.embeds()) {
       double weight =
@@ -168,7 +169,7 @@ public record Dmd2(UNet network, Settings settings) implements Method {
   private Terms critic(Nets nets, Batch real, Noise noise) {
     int[] labels = labels(real);
     Tape tape = nets.tape();
-    Var fake = generate(nets, labels, noise).detach();
+    Var fake = nets.left(GENERATED).orElseGet(() -> generate(nets, labels, noise).detach());
     float[] sigma = noise.bins(KarrasSigmas.EDM, settings.batch, BINS, 0, 1);
     Var denoised = nets.denoise(CRITIC, noise.add(fake, sigma), sigma, labels);
     Var level = tape.constant(Shape.of(sigma.length), sigma);

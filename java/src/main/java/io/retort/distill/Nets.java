@@ -11,6 +11,7 @@ import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /// The networks of a method, by role, on the tape of the phase that runs.
@@ -27,19 +28,23 @@ public final class Nets {
   private final Map<String, Double> calibration;
   private final double sigmaData;
   private final DType compute;
+  private final StepValues step;
 
   /// @param compute type of the activations; weights and losses are float32
+  /// @param step what the phases of this step leave for one another
   public Nets(
       Tape tape,
       Map<String, Player> players,
       Map<String, Double> calibration,
       double sigmaData,
-      DType compute) {
+      DType compute,
+      StepValues step) {
     this.tape = tape;
     this.players = Map.copyOf(players);
     this.calibration = Map.copyOf(calibration);
     this.sigmaData = sigmaData;
     this.compute = compute;
+    this.step = step;
   }
 
   public Tape tape() {
@@ -48,17 +53,17 @@ public final class Nets {
 
   /// The same networks on another tape.
   public Nets on(Tape other) {
-    return new Nets(other, players, calibration, sigmaData, compute);
+    return new Nets(other, players, calibration, sigmaData, compute, step);
   }
 
   /// Images as networks other than denoisers take them: in the type of the activations.
   public Var input(Var images) {
-    return tape.cast(images, compute);
+    return images.cast(compute);
   }
 
   /// What networks other than denoisers give, as losses take it: in float32.
   public Var output(Var raw) {
-    return tape.cast(raw, DType.F32);
+    return raw.cast(DType.F32);
   }
 
   /// A number that [Method#calibrate] found.
@@ -68,6 +73,16 @@ public final class Nets {
       throw new IllegalStateException("calibration: " + name + " was never determined");
     }
     return value;
+  }
+
+  /// Leaves the value of `x`, without its gradient, to the later phases of this step.
+  public void leave(String name, Var x) {
+    step.put(name, x.value());
+  }
+
+  /// What an earlier phase of this step left under a name.
+  public Optional<Var> left(String name) {
+    return step.get(name).map(tape::constant);
   }
 
   /// The weights of a role, for losses that apply its network themselves.

@@ -3,7 +3,6 @@ package io.retort.grad;
 import static java.util.Objects.requireNonNull;
 
 import io.retort.op.Backend;
-import io.retort.op.Cast;
 import io.retort.op.Op;
 import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
@@ -109,11 +108,6 @@ public final class Tape {
     List<Tensor> extras = List.copyOf(results.subList(1, results.size()));
     nodes.add(new Node(op, sources, new Op.Saved(tensors, output, extras, wanted), null));
     return new Var(this, output, nodes.size() - 1);
-  }
-
-  /// The same values in another floating type; nothing is done where it is theirs already.
-  public Var cast(Var x, DType type) {
-    return x.value().dtype() == type ? x : apply(new Cast(type), x);
   }
 
   /// Gradients of a scalar: into every trained parameter and every tracked sink.

@@ -7,6 +7,7 @@ import io.retort.distill.Method;
 import io.retort.distill.Method.Phase;
 import io.retort.distill.Nets;
 import io.retort.distill.Noise;
+import io.retort.distill.StepValues;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.op.Backend;
@@ -106,7 +107,7 @@ public final class Trainer implements AutoCloseable {
 
   private void calibrate(Batch batch) {
     try (Scope scope = new Scope(backend.memory())) {
-      Nets nets = nets(new Tape(backend, scope, Set.of()));
+      Nets nets = nets(new Tape(backend, scope, Set.of()), new StepValues(scope));
       calibration = method.calibrate(nets, batch, new Noise(spec.seed(), 0, CALIBRATION_PHASE));
     }
   }
@@ -114,22 +115,25 @@ public final class Trainer implements AutoCloseable {
   private SequencedMap<String, Double> runStep(Batch batch) {
     SequencedMap<String, Double> values = new LinkedHashMap<>();
     List<Phase> phases = method.phases();
-    for (int i = 0; i < phases.size(); i++) {
-      if (phases.get(i).runsAt(step)) {
-        runPhase(phases.get(i), batch, new Noise(spec.seed(), step, i), values);
+    try (Scope scope = new Scope(backend.memory())) {
+      StepValues left = new StepValues(scope);
+      for (int i = 0; i < phases.size(); i++) {
+        if (phases.get(i).runsAt(step)) {
+          runPhase(phases.get(i), batch, new Noise(spec.seed(), step, i), left, values);
+        }
       }
     }
     return values;
   }
 
   private void runPhase(
-      Phase phase, Batch batch, Noise noise, SequencedMap<String, Double> values) {
+      Phase phase, Batch batch, Noise noise, StepValues left, SequencedMap<String, Double> values) {
     try (Scope scope = new Scope(backend.memory())) {
       Set<Parameters> trained =
           phase.trains().stream().map(name -> state(name).weights()).collect(Collectors.toSet());
       trained.forEach(Parameters::zeroGradients);
       Tape tape = new Tape(backend, scope, trained);
-      Method.Terms terms = phase.loss().compute(nets(tape), batch, noise);
+      Method.Terms terms = phase.loss().compute(nets(tape, left), batch, noise);
       terms.parts().forEach((name, term) -> record(phase, name, term.item(), values));
       tape.backward(terms.total());
     }
@@ -155,11 +159,11 @@ public final class Trainer implements AutoCloseable {
     return adam.update(backend, lr, role.average(), decay);
   }
 
-  private Nets nets(Tape tape) {
+  private Nets nets(Tape tape, StepValues left) {
     Map<String, Nets.Player> players = new HashMap<>();
     roles.forEach(
         (name, role) -> players.put(name, new Nets.Player(role.role().net(), role.weights())));
-    return new Nets(tape, players, calibration, spec.sigmaData(), spec.compute());
+    return new Nets(tape, players, calibration, spec.sigmaData(), spec.compute(), left);
   }
 
   private RoleState state(String name) {
