@@ -222,6 +222,9 @@ public final class Run {
         BatchLoader loader =
             new BatchLoader(wiring.batches(trainer.method())::batch, trainer.step())) {
       RunPictures pictures = new RunPictures(recipe, directory, backend, trainer, log);
+      if (trainer.step() == 0) {
+        pictures.draw(0);
+      }
       trainer.run(
           step -> loader.next(),
           options.stop(),
