@@ -3,6 +3,7 @@ package io.retort.checkpoint;
 import io.retort.data.Json;
 import io.retort.diffusion.Denoiser;
 import io.retort.grad.Parameters;
+import io.retort.tensor.DType;
 import io.retort.tensor.Memory;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -54,6 +55,11 @@ public record ModelFile(
       }
       return new ModelFile(file, denoiser, parameters, reader.metadata());
     }
+  }
+
+  /// The same model, its weights shared, with activations of another type.
+  public ModelFile in(DType compute) {
+    return new ModelFile(file, denoiser.in(compute), parameters, metadata);
   }
 
   /// Saves weights and configuration into `folder`; each file appears whole or not at all.

@@ -5,9 +5,14 @@ import io.retort.checkpoint.ModelFile;
 import io.retort.diffusion.ImageSampler;
 import io.retort.diffusion.KarrasSigmas;
 import io.retort.op.Backend;
+import io.retort.recipe.Recipe.Precision;
 import java.nio.file.Path;
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.TypeConversionException;
 
 /// The model a command works with.
 @SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
@@ -19,6 +24,13 @@ final class ModelArgument {
       description = "A run directory, or a .safetensors file with config.json beside it.")
   private Path path;
 
+  @Option(
+      names = "--precision",
+      paramLabel = "NAME",
+      converter = PrecisionConverter.class,
+      description = "Of the network's activations: float32 (default) or bfloat16, which is faster.")
+  private Precision precision = Precision.FLOAT32;
+
   /// The name of the model in results.
   String name() {
     return path.toString();
@@ -26,7 +38,7 @@ final class ModelArgument {
 
   /// Loads it; the caller closes it.
   ModelFile load(Backend backend) {
-    return ModelFile.load(path, backend.memory());
+    return ModelFile.load(path, backend.memory()).in(precision.compute());
   }
 
   /// A sampler as the model was made for: its metadata says how many network evaluations and which
@@ -43,6 +55,19 @@ final class ModelArgument {
         steps != null ? steps : steps(model),
         new KarrasSigmas(edm.min(), number(model, ModelFile.SIGMA_MAX, edm.max()), edm.rho()),
         plain.batch());
+  }
+
+  /// Names as recipes spell them.
+  private static final class PrecisionConverter implements ITypeConverter<Precision> {
+    @Override
+    public Precision convert(String name) {
+      for (Precision precision : Precision.values()) {
+        if (precision.name().toLowerCase(Locale.ROOT).equals(name)) {
+          return precision;
+        }
+      }
+      throw new TypeConversionException("must be float32 or bfloat16, got \"" + name + "\"");
+    }
   }
 
   private static int steps(ModelFile model) {

@@ -27,6 +27,11 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
     this(network, sigmaData, DType.F32);
   }
 
+  /// The same denoiser with activations of another type.
+  public Denoiser in(DType type) {
+    return new Denoiser(network, sigmaData, type);
+  }
+
   /// The denoised images.
   ///
   /// @param x noised images `(N, H, W, C)`

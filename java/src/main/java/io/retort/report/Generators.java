@@ -19,7 +19,8 @@ import java.util.SequencedMap;
 import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
-/// The samplers of a run by the name of their row, and the noise and classes they all start from.
+/// The samplers of a run by the name of their row, and the noise and classes they all start from;
+/// all compute in the precision of the run.
 final class Generators {
   static final String TEACHER = "teacher";
   static final String TEACHER_ONE_STEP = "teacher_one_step";
@@ -90,7 +91,8 @@ final class Generators {
 
   private static Denoiser denoiser(RoleState role, Trainer trainer) {
     return switch (role.role().net()) {
-      case UNet network -> new Denoiser(network, trainer.spec().sigmaData());
+      case UNet network ->
+          new Denoiser(network, trainer.spec().sigmaData(), trainer.spec().compute());
       default -> throw new IllegalStateException(role.role().name() + " draws no images");
     };
   }

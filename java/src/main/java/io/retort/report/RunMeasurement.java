@@ -50,7 +50,12 @@ final class RunMeasurement {
             ModelFile model = ModelFile.load(folder, backend.memory());
             controls.add(model);
             samplers.put(
-                name, Generators.oneStep(recipe, backend, model.denoiser(), model.parameters()));
+                name,
+                Generators.oneStep(
+                    recipe,
+                    backend,
+                    model.denoiser().in(recipe.precision().compute()),
+                    model.parameters()));
           });
       SequencedMap<String, Images> pictures = new LinkedHashMap<>();
       samplers.forEach((name, sampler) ->
