@@ -26,6 +26,7 @@ final class Commands {
           new Entry("sample", "generates images from a model", SampleCommand::new),
           new Entry("denoise", "one forward pass D(x; sigma) on your arrays", DenoiseCommand::new),
           new Entry("eval", "measures a model against data, with the floor", EvalCommand::new),
+          new Entry("compare", "runs side by side: quality by steps and time", CompareCommand::new),
           new Entry(
               "inspect",
               "lists what a .safetensors or .npy file holds, safely",

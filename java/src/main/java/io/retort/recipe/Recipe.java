@@ -134,17 +134,19 @@ public record Recipe(
     }
   }
 
-  /// What is measured at the end.
+  /// What is measured at the end, and on the way there.
   ///
   /// @param count generated images per row, 0 for no evaluation
+  /// @param every steps between measurements while the run trains, 0 for none
   /// @param teacherSteps sampling steps of the teacher (2N - 1 network evaluations)
   /// @param controls whether the student is distilled again without each of its terms, for
   ///   comparison
-  public record Evaluation(int count, int teacherSteps, boolean controls) {
-    public static final Evaluation DEFAULT = new Evaluation(1000, 18, false);
+  public record Evaluation(int count, long every, int teacherSteps, boolean controls) {
+    public static final Evaluation DEFAULT = new Evaluation(1000, 0, 18, false);
 
     public Evaluation {
       require(count == 0 || count >= 16, "count must be 0 or at least 16, got " + count);
+      require(every >= 0, "every must be at least 0, got " + every);
       require(
           teacherSteps >= 1 && teacherSteps <= 10000,
           "teacher_steps must be 1 to 10000, got " + teacherSteps);

@@ -65,7 +65,9 @@ final class Controls {
 
   /// The run that measures its controls has trained their teacher, too.
   private static Recipe unmeasured(Recipe recipe, RunDirectory directory) {
-    List<String> sets = new ArrayList<>(List.of("evaluation.count=0", "evaluation.controls=false"));
+    List<String> sets =
+        new ArrayList<>(
+            List.of("evaluation.count=0", "evaluation.every=0", "evaluation.controls=false"));
     if (recipe.dmd2().teacher().equals(Wiring.TRAIN)) {
       sets.add("dmd2.teacher=" + Json.write(directory.teacher().toAbsolutePath().toString()));
     }

@@ -220,7 +220,8 @@ public final class Run {
     saved = trainer.step() > 0 ? trainer.step() : -1;
     try (StepLog log = StepLog.open(directory, trainer.step(), recipe.steps());
         BatchLoader loader =
-            new BatchLoader(wiring.batches(trainer.method())::batch, trainer.step())) {
+            new BatchLoader(wiring.batches(trainer.method())::batch, trainer.step());
+        RunQuality quality = new RunQuality(recipe, data, backend, trainer, log)) {
       RunPictures pictures = new RunPictures(recipe, directory, backend, trainer, log);
       if (trainer.step() == 0) {
         pictures.draw(0);
@@ -230,7 +231,10 @@ public final class Run {
           options.stop(),
           event -> {
             switch (event) {
-              case StepDone done -> after(done, trainer, log, pictures);
+              case StepDone done -> {
+                after(done, trainer, log, pictures);
+                quality.after(done.step());
+              }
               case TrainEvent.Ended _ -> save(trainer);
             }
           });

@@ -257,8 +257,11 @@ final class RunReport {
     report.section("Curves");
     for (String column : columns) {
       boolean norm = column.endsWith(StepLog.GRADIENT_NORM);
-      SvgPlot plot = SvgPlot.lines(column.replace('_', ' ')).axes("step", "").smoothing(SMOOTHING);
+      SvgPlot plot = SvgPlot.lines(column.replace('_', ' ')).axes("step", "");
       List<double[]> points = thinned(points(lines, column));
+      if (!column.startsWith(RunQuality.PREFIX)) {
+        plot.smoothing(SMOOTHING);
+      }
       if (!points.isEmpty()) {
         double[] x = points.stream().mapToDouble(point -> point[0]).toArray();
         double[] y = points.stream().mapToDouble(point -> point[1]).toArray();

@@ -86,6 +86,15 @@ final class StepLog implements AutoCloseable {
     secondsPerStep = past * secondsPerStep + (1 - past) * step.seconds();
   }
 
+  /// Values measured after a step, as a line of their own.
+  void measured(long step, SequencedMap<String, Double> values) {
+    SequencedMap<String, Object> line = new LinkedHashMap<>(values);
+    line.put(WALL, wall());
+    metrics.append(step, line);
+    Instant now = Instant.now();
+    values.forEach((name, value) -> events.scalar(name, step, value, now));
+  }
+
   void picture(String name, long step, byte[] png) {
     ByteBuffer header = ByteBuffer.wrap(png);
     events.image(name, step, png, header.getInt(20), header.getInt(16), Instant.now());

@@ -73,6 +73,38 @@ class RunCommandsTest {
   }
 
   @Test
+  void runsThatMeasuredThemselvesAreCompared() {
+    Path measured = folder.resolve("measured");
+    Path plain = folder.resolve("plain");
+    Path first = folder.resolve("teacher");
+    Call.of("train", teacher, "--out", first).succeeded();
+    Call.of(
+            "distill",
+            student,
+            "--teacher",
+            first,
+            "--out",
+            measured,
+            "--set",
+            "evaluation.count=16",
+            "--set",
+            "evaluation.every=1")
+        .succeeded();
+    Call.of("distill", student, "--teacher", first, "--out", plain).succeeded();
+    Path out = folder.resolve("comparison");
+
+    Call compared = Call.of("compare", "mine=" + measured, "--out", out).succeeded();
+
+    assertThat(compared.out()).contains("| mine | 1 |", "| mine | 2 |");
+    assertThat(out.resolve("comparison.html")).content().contains("Fréchet-LeNet by steps");
+    assertThat(out.resolve("comparison.csv")).content().contains("mine,measured,0,2,");
+    assertThat(out.resolve("comparison.svg")).content().startsWith("<svg");
+    Call.of("compare", "mine=" + plain, "--out", out).refused(1, "evaluation.every");
+    Call.of("compare", plain, "--out", out).refused(2, "NAME=RUN");
+    Call.of("compare", "a=" + measured, "--out", out, "--metric", "beauty").refused(2, "precision");
+  }
+
+  @Test
   void recipesOfTheOtherCommandAreRefused() {
     Call.of("train", student, "--out", folder.resolve("x")).refused(1, "retort distill");
     Call.of("distill", teacher, "--out", folder.resolve("x")).refused(1, "retort train");

@@ -1,0 +1,220 @@
+package io.retort.report;
+
+import io.retort.checkpoint.AtomicFile;
+import io.retort.data.Json;
+import io.retort.metrics.Metric;
+import io.retort.metrics.MetricTable;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/// Runs side by side: the quality each reached after so many steps and seconds, medians over the
+/// runs of one name.
+///
+/// Reads the `quality/...` columns that a run writes with `evaluation.every` above 0.
+public final class RunComparison {
+
+  /// What can be compared: what runs watch while they train.
+  public static final List<Metric> METRICS = RunQuality.WATCHED;
+
+  /// One measurement.
+  ///
+  /// @param wall seconds since the run began
+  private record Point(long step, double wall, double value) {}
+
+  /// One run.
+  private record Curve(String run, long seed, List<Point> points) {}
+
+  private final Metric metric;
+  private final SequencedMap<String, List<Curve>> groups = new LinkedHashMap<>();
+
+  /// @param metric what is compared, one of [#METRICS]
+  public RunComparison(Metric metric) {
+    this.metric = metric;
+  }
+
+  /// Adds a run under a name; runs of one name differ in their seed.
+  ///
+  /// @throws RunException if the folder holds no measured run
+  public RunComparison add(String name, Path run) {
+    Path log = run.resolve(RunDirectory.METRICS);
+    if (!Files.isRegularFile(log)) {
+      throw new RunException(run, "holds no run: there is no " + RunDirectory.METRICS);
+    }
+    List<Point> points = new ArrayList<>();
+    for (Map<String, @Nullable Object> line : MetricsLog.read(log)) {
+      if (line.get("step") instanceof Number step
+          && line.get(RunQuality.PREFIX + metric.key()) instanceof Number value
+          && line.get(StepLog.WALL) instanceof Number wall) {
+        points.add(new Point(step.longValue(), wall.doubleValue(), value.doubleValue()));
+      }
+    }
+    if (points.isEmpty()) {
+      throw new RunException(
+          run, "was not measured while it trained; run it with --set evaluation.every=N");
+    }
+    groups
+        .computeIfAbsent(name, _ -> new ArrayList<>())
+        .add(new Curve(run.getFileName().toString(), seed(run), points));
+    return this;
+  }
+
+  /// -1 where the run has not ended.
+  private static long seed(Path run) {
+    Path summary = run.resolve(RunDirectory.SUMMARY);
+    try {
+      return Files.exists(summary)
+              && Json.parseObject(Files.readString(summary)).get("seed") instanceof Number seed
+          ? seed.longValue()
+          : -1;
+    } catch (IOException | Json.JsonException failure) {
+      throw new RunException(run, "has a %s that cannot be read".formatted(summary));
+    }
+  }
+
+  /// Medians and every run's value, a row for each name and measured step.
+  public String markdown() {
+    StringBuilder text = new StringBuilder();
+    text.append("| run | steps | %s, median (each run) |\n".formatted(metric.heading()));
+    text.append("|---|---|---|\n");
+    groups.forEach((name, curves) ->
+        values(curves)
+            .forEach((step, values) ->
+                text.append(
+                    "| %s | %d | **%s** (%s) |\n"
+                        .formatted(name, step, MetricTable.format(median(values)), each(values)))));
+    return text.toString();
+  }
+
+  /// Every measurement as `name,run,seed,step,wall_seconds,VALUE`.
+  private String csv() {
+    StringBuilder text =
+        new StringBuilder("name,run,seed,step,wall_seconds,%s\n".formatted(metric.key()));
+    groups.forEach((name, curves) -> {
+      for (Curve curve : curves) {
+        for (Point point : curve.points) {
+          text.append(
+              String.format(
+                  Locale.ROOT,
+                  "%s,%s,%d,%d,%.1f,%.5g\n",
+                  name,
+                  curve.run,
+                  curve.seed,
+                  point.step,
+                  point.wall,
+                  point.value));
+        }
+      }
+    });
+    return text.toString();
+  }
+
+  /// The medians over steps.
+  private SvgPlot bySteps() {
+    SvgPlot plot = SvgPlot.lines(metric.heading() + " by steps").axes("step", "").logY();
+    groups.forEach((name, curves) -> {
+      SortedMap<Long, double[]> values = values(curves);
+      plot.series(
+          name,
+          values.keySet().stream().mapToDouble(Long::doubleValue).toArray(),
+          values.values().stream().mapToDouble(RunComparison::median).toArray());
+    });
+    return plot;
+  }
+
+  /// The medians over wall time, itself a median over the runs.
+  private SvgPlot byWall() {
+    SvgPlot plot = SvgPlot.lines(metric.heading() + " by wall time").axes("seconds", "").logY();
+    groups.forEach((name, curves) -> {
+      SortedMap<Long, double[]> values = values(curves);
+      double[] seconds =
+          values.keySet().stream()
+              .mapToDouble(step -> median(at(curves, step).mapToDouble(Point::wall).toArray()))
+              .toArray();
+      plot.series(
+          name, seconds, values.values().stream().mapToDouble(RunComparison::median).toArray());
+    });
+    return plot;
+  }
+
+  /// Writes page, figure, table and values into a folder.
+  ///
+  /// @return the files, the page first
+  public List<Path> writeTo(Path folder) {
+    SequencedMap<String, String> contents = new LinkedHashMap<>();
+    contents.put("comparison.html", page().html());
+    contents.put("comparison.svg", bySteps().svg());
+    contents.put("comparison.md", markdown());
+    contents.put("comparison.csv", csv());
+    try {
+      Files.createDirectories(folder);
+      for (Map.Entry<String, String> file : contents.entrySet()) {
+        AtomicFile.write(
+            folder.resolve(file.getKey()), file.getValue().getBytes(StandardCharsets.UTF_8));
+      }
+    } catch (IOException failure) {
+      throw AtomicFile.failure(folder, failure);
+    }
+    return contents.sequencedKeySet().stream().map(folder::resolve).toList();
+  }
+
+  /// The page with curves and table.
+  private HtmlReport page() {
+    List<List<String>> rows = new ArrayList<>();
+    groups.forEach((name, curves) ->
+        values(curves)
+            .forEach((step, values) ->
+                rows.add(
+                    List.of(
+                        name,
+                        Long.toString(step),
+                        MetricTable.format(median(values)),
+                        each(values)))));
+    return HtmlReport.titled("Runs side by side")
+        .lead("%s, medians over the runs of one name.".formatted(metric.heading()))
+        .section("Curves")
+        .plot(bySteps(), byWall())
+        .section("Numbers")
+        .table(List.of("run", "steps", "median", "each run"), rows, "");
+  }
+
+  /// Values of the runs by step, where every run of the name has one.
+  private static SortedMap<Long, double[]> values(List<Curve> curves) {
+    SortedMap<Long, double[]> values = new TreeMap<>();
+    for (Point point : curves.getFirst().points) {
+      double[] found = at(curves, point.step).mapToDouble(Point::value).toArray();
+      if (found.length == curves.size()) {
+        values.put(point.step, found);
+      }
+    }
+    return values;
+  }
+
+  private static Stream<Point> at(List<Curve> curves, long step) {
+    return curves.stream()
+        .flatMap(curve -> curve.points.stream().filter(point -> point.step == step).limit(1));
+  }
+
+  private static String each(double[] values) {
+    return Arrays.stream(values).mapToObj(MetricTable::format).collect(Collectors.joining(", "));
+  }
+
+  private static double median(double... values) {
+    double[] sorted = Arrays.stream(values).sorted().toArray();
+    int middle = sorted.length / 2;
+    return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  }
+}
