@@ -35,6 +35,7 @@ using std::int64_t;
 constexpr int64_t PANEL = 64;  // channels: 32 x 32 positions of f32 are 256 KB, two such maps fit an L2 of 1 MB
 constexpr int64_t LINE = 16;   // channels: a cache line, a full vector
 constexpr int64_t BLOCK = 64;  // positions: 64 x 64 f32 are 16 KB, re-read from L1
+constexpr int64_t KEPT_BYTES = 512 << 10;  // of a scratch map that stays in an L2 of 1 MB beside its inputs
 constexpr int SUM_WIDTH = 64;    // channels at once where two sums a channel are kept: 8 vectors of 16
 constexpr int MAP_WIDTH = 32;    // channels at once where an exponential needs registers too
 
@@ -147,10 +148,11 @@ void normalise(const T* x, T* y, int64_t positions, int64_t stride, int width, c
   }
 }
 
-// Per channel: sums of du and du * xh over all positions; with KEEP, du itself goes to `kept`.
+// Per channel: sums of du and du * xh over all positions; with KEEP, du itself goes to `kept`, rows `kept_stride` apart.
 template <int W, bool SILU, bool KEEP, class T>
-void channel_gradients(const T* x, const T* dy, T* kept, int64_t positions, int64_t stride, int width, const float* mean,
-                       const float* rstd, const float* gamma, const float* beta, double* sum_du, double* sum_duxh) {
+void channel_gradients(const T* x, const T* dy, float* kept, int64_t kept_stride, int64_t positions, int64_t stride,
+                       int width, const float* mean, const float* rstd, const float* gamma, const float* beta,
+                       double* sum_du, double* sum_duxh) {
   const int w = W > 0 ? W : width;
   double total_du[lanes<W>] = {};
   double total_duxh[lanes<W>] = {};
@@ -169,7 +171,7 @@ void channel_gradients(const T* x, const T* dy, T* kept, int64_t positions, int6
         du_block[j] += du;
         duxh_block[j] += du * xh;
         if constexpr (KEEP) {
-          rt::store(kept + r * stride + j, du);
+          kept[r * kept_stride + j] = du;
         }
       }
     }
@@ -184,16 +186,17 @@ void channel_gradients(const T* x, const T* dy, T* kept, int64_t positions, int6
   }
 }
 
-// dx = rstd * (gamma du - m1 - xh m2); `dy` may be dx when it already holds du (SILU false).
-template <int W, bool SILU, class T>
-void input_gradient(const T* x, const T* dy, T* dx, int64_t positions, int64_t stride, int width, const float* mean,
-                    const float* rstd, const float* gamma, const float* beta, const float* m1, const float* m2) {
+// dx = rstd * (gamma du - m1 - xh m2). `dy`, rows `dy_stride` apart, may hold du already (SILU false), and may be dx.
+template <int W, bool SILU, class T, class D>
+void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, int64_t positions, int64_t stride, int width,
+                    const float* mean, const float* rstd, const float* gamma, const float* beta, const float* m1,
+                    const float* m2) {
   const int w = W > 0 ? W : width;
   for (int64_t r = 0; r < positions; ++r) {
 #pragma GCC ivdep
     for (int j = 0; j < w; ++j) {
       const float xh = (rt::load(x + r * stride + j) - mean[j]) * rstd[j];
-      float du = rt::load(dy + r * stride + j);
+      float du = rt::load(dy + r * dy_stride + j);
       if constexpr (SILU) {
         du *= rt_silu_gradient(xh * gamma[j] + beta[j]);
       }
@@ -273,11 +276,13 @@ void forward(const Geometry& g, const T* x, const float* gamma, const float* bet
   }
 }
 
-// KEEP: the first pass leaves du in dx, which saves the second one an exponential (f32 only: bf16 would round it).
+// KEEP: the first pass leaves du behind, which saves the second one an exponential: float32 in dx, bf16, which would round
+// it, in a scratch map of one panel.
 template <bool SILU, bool KEEP, class T>
 void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, const float* beta, const float* mean,
               const float* rstd, T* dx, float* dgamma, float* dbeta) {
-  Scratch scratch(g.panel, 4);
+  constexpr bool IN_DX = std::is_same_v<T, float>;
+  Scratch scratch(g.panel, 4 + (KEEP && !IN_DX ? static_cast<int>(g.positions) : 0));
   std::vector<double> sums(static_cast<std::size_t>(2 * g.n * g.channels));
   double* const sums_du = sums.data();
   double* const sums_duxh = sums.data() + g.n * g.channels;
@@ -293,15 +298,23 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
       float* const panel_rstd = scratch.array(1);
       float* const m1 = scratch.array(2);
       float* const m2 = scratch.array(3);
+      float* kept = nullptr;
+      int64_t kept_stride = g.panel;
+      if constexpr (KEEP && IN_DX) {
+        kept = dx + at;
+        kept_stride = g.channels;
+      } else if constexpr (KEEP) {
+        kept = scratch.array(4);
+      }
       for (int64_t c = 0; c < width; ++c) {
         const int64_t group = sample * g.groups + (c0 + c) / g.per_group;
         panel_mean[c] = mean[group];
         panel_rstd[c] = rstd[group];
       }
       for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
-        channel_gradients<constant.value, SILU, KEEP>(x + at + c, dy + at + c, KEEP ? dx + at + c : nullptr, g.positions,
-                                                      g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c,
-                                                      beta + c0 + c, du + c, duxh + c);
+        channel_gradients<constant.value, SILU, KEEP>(x + at + c, dy + at + c, KEEP ? kept + c : nullptr, kept_stride,
+                                                      g.positions, g.channels, w, panel_mean + c, panel_rstd + c,
+                                                      gamma + c0 + c, beta + c0 + c, du + c, duxh + c);
       });
       if (dx == nullptr) {
         continue;
@@ -318,9 +331,16 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
         std::fill_n(m2 + first, g.per_group, static_cast<float>(b / elements));
       }
       for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
-        input_gradient<constant.value, SILU && !KEEP>(x + at + c, (KEEP ? dx : dy) + at + c, dx + at + c, g.positions,
-                                                      g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c,
-                                                      beta + c0 + c, m1 + c, m2 + c);
+        const auto finish = [&](const auto* from, int64_t from_stride) {
+          input_gradient<constant.value, SILU && !KEEP>(x + at + c, from, from_stride, dx + at + c, g.positions,
+                                                        g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c,
+                                                        beta + c0 + c, m1 + c, m2 + c);
+        };
+        if constexpr (KEEP) {
+          finish(kept + c, kept_stride);
+        } else {
+          finish(dy + at + c, g.channels);
+        }
       });
     }
   }
@@ -375,8 +395,9 @@ rt_status rt_group_norm_backward(const void* x, const void* dy, const float* gam
     rt::dispatch(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       with_flag(silu != 0, [&](auto fused) {
-        with_flag(std::is_same_v<T, float> && dx != nullptr, [&](auto keep) {
-          backward<fused.value, fused.value && keep.value && std::is_same_v<T, float>>(
+        const bool fits = std::is_same_v<T, float> || geometry.positions * geometry.panel * 4 <= KEPT_BYTES;
+        with_flag(dx != nullptr && fits, [&](auto keep) {
+          backward<fused.value, fused.value && keep.value>(
               geometry, static_cast<const T*>(x), static_cast<const T*>(dy), gamma, beta, mean, rstd, static_cast<T*>(dx),
               dgamma, dbeta);
         });
