@@ -4,4 +4,5 @@ module io.retort.bindings {
 
   exports io.retort.bindings;
   exports io.retort.bindings.cpu;
+  exports io.retort.bindings.cuda;
 }
