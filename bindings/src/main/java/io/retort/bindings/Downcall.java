@@ -9,9 +9,9 @@ import java.lang.invoke.MethodHandle;
 
 /// Calls from Java into a native function that returns an `int` status.
 ///
-/// A signature has one letter per argument: `p` pointer as `long`, `l` long, `i` int, `f` float, `d`
-/// double. Handles belong into `static final` fields and are called with `invokeExact`; only that
-/// call stands inside the `try`.
+/// A signature has one letter per argument: `p` pointer as `long`, `l` long, `i` int, `f` float,
+/// `d` double. Handles belong into `static final` fields and are called with `invokeExact`; only
+/// that call stands inside the `try`.
 public final class Downcall {
   private static final Linker LINKER = Linker.nativeLinker();
 

@@ -91,8 +91,8 @@ public final class NativeStore {
     }
   }
 
-  /// The first usable of `$XDG_CACHE_HOME/retort`, `~/.cache/retort` and a directory of this user in
-  /// the temporary directory.
+  /// The first usable of `$XDG_CACHE_HOME/retort`, `~/.cache/retort` and a directory of this user
+  /// in the temporary directory.
   private static Path directory(Map<String, String> environment) {
     var reasons = new ArrayList<String>();
     for (var candidate : candidates(environment)) {

@@ -16,9 +16,9 @@ public final class CudaException extends RuntimeException {
   private static final int STUB_LIBRARY = 34;
   private static final int UNSUPPORTED_PTX_VERSION = 222;
 
-  /// After these every further call on the context fails alike: illegal address, time-out, destroyed
-  /// context, assertion, hardware stack, instruction, alignment, address space and program counter
-  /// errors, failed launch.
+  /// After these every further call on the context fails alike: illegal address, time-out,
+  /// destroyed context, assertion, hardware stack, instruction, alignment, address space and
+  /// program counter errors, failed launch.
   private static final Set<Integer> STICKY =
       Set.of(700, 702, 709, 710, 714, 715, 716, 717, 718, 719);
 
@@ -85,8 +85,8 @@ public final class CudaException extends RuntimeException {
     return kernel;
   }
 
-  /// Whether the context is lost: nothing on the device can be read any more, and the process has to
-  /// start again.
+  /// Whether the context is lost: nothing on the device can be read any more, and the process has
+  /// to start again.
   public boolean sticky() {
     return STICKY.contains(status);
   }

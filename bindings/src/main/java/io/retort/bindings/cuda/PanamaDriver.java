@@ -260,8 +260,7 @@ public final class PanamaDriver implements CudaDriver {
 
   @Override
   public long memAllocAsync(long bytes, long stream) {
-    return askLong(
-        "cuMemAllocAsync", out -> (int) MEM_ALLOC_ASYNC.invokeExact(out, bytes, stream));
+    return askLong("cuMemAllocAsync", out -> (int) MEM_ALLOC_ASYNC.invokeExact(out, bytes, stream));
   }
 
   @Override
@@ -444,8 +443,7 @@ public final class PanamaDriver implements CudaDriver {
   @Override
   public void funcSetAttribute(long function, FunctionAttribute attribute, int value) {
     int code = attribute.code();
-    run(
-        "cuFuncSetAttribute", () -> (int) FUNC_SET_ATTRIBUTE.invokeExact(function, code, value));
+    run("cuFuncSetAttribute", () -> (int) FUNC_SET_ATTRIBUTE.invokeExact(function, code, value));
   }
 
   @Override
@@ -528,8 +526,7 @@ public final class PanamaDriver implements CudaDriver {
 
   @Override
   public boolean streamIsCapturing(long stream) {
-    return askInt(
-            "cuStreamIsCapturing", out -> (int) STREAM_IS_CAPTURING.invokeExact(stream, out))
+    return askInt("cuStreamIsCapturing", out -> (int) STREAM_IS_CAPTURING.invokeExact(stream, out))
         != 0;
   }
 

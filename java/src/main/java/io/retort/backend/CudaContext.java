@@ -1,0 +1,128 @@
+package io.retort.backend;
+
+import io.retort.bindings.cuda.CudaDriver;
+import io.retort.bindings.cuda.CudaEmulator;
+import io.retort.bindings.cuda.CudaException;
+import io.retort.bindings.cuda.CudaImages;
+import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.op.UnsupportedOpException;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/// A device opened for work: its primary context and the one stream on which everything is queued.
+///
+/// Any thread may use it, one at a time. Nothing waits for the device but [#synchronize].
+final class CudaContext implements AutoCloseable {
+  private static final boolean SYNCHRONOUS = "1".equals(System.getenv("RETORT_SYNC"));
+
+  private final CudaDriver driver;
+  private final CudaDevice device;
+  private final String target;
+  private final long context;
+  private final long stream;
+  private @Nullable Thread current;
+  private @Nullable String lastKernel;
+
+  private CudaContext(CudaDriver driver, CudaDevice device, String target) {
+    this.driver = driver;
+    this.device = device;
+    this.target = target;
+    context = driver.devicePrimaryCtxRetain(device.handle());
+    driver.ctxSetCurrent(context);
+    stream = driver.streamCreate();
+  }
+
+  /// Opens a device.
+  ///
+  /// @throws UnsupportedOpException if this build has no kernels for it
+  static CudaContext open(CudaDriver driver, CudaDevice device) {
+    var target = target(driver.library(), device);
+    if (target.isEmpty()) {
+      throw new UnsupportedOpException(
+          "every op",
+          CudaBackend.NAME,
+          "this build has kernels for %s, not for %s"
+              .formatted(String.join(", ", CudaImages.targets()), device));
+    }
+    return new CudaContext(driver, device, target.get());
+  }
+
+  /// Which of the compiled kernels a device runs.
+  static Optional<String> target(CudaLibrary library, CudaDevice device) {
+    return library.emulator().isPresent()
+        ? Optional.of(CudaLibrary.EMULATOR)
+        : CudaImages.target(device.major(), device.minor());
+  }
+
+  CudaDriver driver() {
+    return driver;
+  }
+
+  CudaDevice device() {
+    return device;
+  }
+
+  /// The target whose module images this device loads.
+  String target() {
+    return target;
+  }
+
+  long stream() {
+    return stream;
+  }
+
+  /// Makes the context current in the calling thread; every entry from outside does this first.
+  void enter() {
+    if (Thread.currentThread() != current) {
+      driver.ctxSetCurrent(context);
+      current = Thread.currentThread();
+    }
+  }
+
+  /// Waits until everything queued is done.
+  ///
+  /// @throws CudaException if a kernel failed, with the last one launched; `RETORT_SYNC=1` names
+  ///   the one at fault
+  void synchronize() {
+    enter();
+    try {
+      driver.streamSynchronize(stream);
+    } catch (CudaException e) {
+      throw explained(e);
+    }
+  }
+
+  /// An asynchronous failure with what is known of its origin.
+  CudaException explained(CudaException e) {
+    return e.sticky() && lastKernel != null
+        ? e.because(
+            "the last kernel launched was %s, RETORT_SYNC=1 names the one at fault"
+                .formatted(lastKernel))
+        : e;
+  }
+
+  /// Told after each launch.
+  void launched(String kernel) {
+    lastKernel = kernel;
+    if (SYNCHRONOUS) {
+      try {
+        driver.streamSynchronize(stream);
+      } catch (CudaException e) {
+        throw e.in(kernel);
+      }
+    }
+  }
+
+  /// Gives the stream and the context back; the caller has freed what lives in it.
+  @Override
+  public void close() {
+    enter();
+    driver.streamDestroy(stream);
+    driver.devicePrimaryCtxRelease(device.handle());
+  }
+
+  /// The controls of the emulator, if this is no real device.
+  Optional<CudaEmulator> emulator() {
+    return driver.library().emulator();
+  }
+}
