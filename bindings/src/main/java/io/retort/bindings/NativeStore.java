@@ -51,7 +51,7 @@ public final class NativeStore {
 
   /// One file of native code in a jar, with what the build knew about it.
   public record Resource(String path, String sha256, long bytes) {
-    String fileName() {
+    public String fileName() {
       return path.substring(path.lastIndexOf('/') + 1);
     }
   }

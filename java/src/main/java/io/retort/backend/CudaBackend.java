@@ -35,7 +35,6 @@ public final class CudaBackend implements Backend, AutoCloseable {
   private static final Map<CudaBinding, CudaBackend> OPENED = new EnumMap<>(CudaBinding.class);
 
   private final CudaContext context;
-  private final CudaMemory memory;
 
   // one line a family, alphabetical
   private final AttentionKernels attention = missing(AttentionKernels.class);
@@ -61,7 +60,6 @@ public final class CudaBackend implements Backend, AutoCloseable {
           "The CUDA driver shows no device; CUDA_VISIBLE_DEVICES may hide it");
     }
     context = CudaContext.open(driver, devices.getFirst());
-    memory = CudaMemory.fromEnvironment(context);
     elementwise = new CudaElementwise(context);
   }
 
@@ -96,7 +94,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
 
   @Override
   public CudaMemory memory() {
-    return memory;
+    return context.memory();
   }
 
   /// The device that computes.
@@ -190,7 +188,6 @@ public final class CudaBackend implements Backend, AutoCloseable {
     synchronized (OPENED) {
       OPENED.values().remove(this);
     }
-    memory.close();
     context.close();
   }
 }

@@ -3,11 +3,14 @@ package io.retort.backend;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaLibrary;
 import io.retort.bindings.cuda.PanamaDriver;
+import io.retort.bindings.jcuda.JCudaDriver;
 
 /// How Java calls the CUDA driver.
 public enum CudaBinding {
   /// The foreign function interface of the JDK.
-  PANAMA;
+  PANAMA,
+  /// JCuda, for programs that have it anyway.
+  JCUDA;
 
   /// The driver, initialised.
   ///
@@ -15,6 +18,7 @@ public enum CudaBinding {
   CudaDriver driver(CudaLibrary library) {
     return switch (this) {
       case PANAMA -> new PanamaDriver(library);
+      case JCUDA -> new JCudaDriver(library);
     };
   }
 }

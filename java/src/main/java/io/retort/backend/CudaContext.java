@@ -20,6 +20,7 @@ final class CudaContext implements AutoCloseable {
   private final String target;
   private final long context;
   private final long stream;
+  private final CudaMemory memory;
   private @Nullable Thread current;
   private @Nullable String lastKernel;
 
@@ -30,6 +31,7 @@ final class CudaContext implements AutoCloseable {
     context = driver.devicePrimaryCtxRetain(device.handle());
     driver.ctxSetCurrent(context);
     stream = driver.streamCreate();
+    memory = CudaMemory.fromEnvironment(this);
   }
 
   /// Opens a device.
@@ -69,6 +71,10 @@ final class CudaContext implements AutoCloseable {
 
   long stream() {
     return stream;
+  }
+
+  CudaMemory memory() {
+    return memory;
   }
 
   /// Makes the context current in the calling thread; every entry from outside does this first.
@@ -113,10 +119,11 @@ final class CudaContext implements AutoCloseable {
     }
   }
 
-  /// Gives the stream and the context back; the caller has freed what lives in it.
+  /// Gives memory, stream and context back.
   @Override
   public void close() {
     enter();
+    memory.close();
     driver.streamDestroy(stream);
     driver.devicePrimaryCtxRelease(device.handle());
   }

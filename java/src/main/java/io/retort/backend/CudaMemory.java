@@ -33,6 +33,21 @@ public final class CudaMemory implements Memory, AutoCloseable {
     return new CudaMemory(context, budget, BlockPool.poisoned());
   }
 
+  /// Memory for intermediate results of one call, of undefined contents and 64-byte aligned.
+  ///
+  /// Closed as soon as the last kernel that uses it is launched: whoever gets the block next comes
+  /// later on the stream.
+  record Scratch(CudaMemory memory, long address, long bytes) implements AutoCloseable {
+    @Override
+    public void close() {
+      memory.free(address, bytes);
+    }
+  }
+
+  Scratch scratch(long bytes) {
+    return new Scratch(this, allocate(bytes), bytes);
+  }
+
   private final class DeviceBlocks implements BlockPool.Source {
     @Override
     public long allocate(long bytes) {

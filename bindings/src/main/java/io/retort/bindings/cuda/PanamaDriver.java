@@ -147,28 +147,25 @@ public final class PanamaDriver implements CudaDriver {
   }
 
   /// Returns if `status` is success.
-  static void check(int status, String call) {
+  private static void check(int status, String call) {
     if (status != 0) {
       throw failure(status, call);
     }
   }
 
-  /// What a status means, as the library says it.
-  static CudaException failure(int status, String call) {
-    var failure =
-        new CudaException(
-            call, status, text(GET_ERROR_NAME, status), text(GET_ERROR_STRING, status));
-    var report = failure.sticky() ? LIBRARY.emulator().map(CudaEmulator::report).orElse("") : "";
-    return report.isEmpty() ? failure : failure.because(report);
+  private static CudaException failure(int status, String call) {
+    return CudaException.of(
+        LIBRARY, call, status, text(GET_ERROR_NAME, status), text(GET_ERROR_STRING, status));
   }
 
+  /// What the library says of a status, empty if it does not know it.
   private static String text(MethodHandle function, int status) {
     try (var arena = Arena.ofConfined()) {
       var text = arena.allocate(ValueLayout.ADDRESS);
       int known = status(() -> (int) function.invokeExact(status, text.address()));
       var address = text.get(ValueLayout.ADDRESS, 0);
       return known != 0 || address.equals(MemorySegment.NULL)
-          ? "unknown error"
+          ? ""
           : address.reinterpret(NAME_BYTES).getString(0);
     }
   }
