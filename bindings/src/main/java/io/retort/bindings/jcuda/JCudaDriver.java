@@ -76,7 +76,7 @@ public final class JCudaDriver implements CudaDriver {
       throw new NativeLinkError("--cuda-binding jcuda: " + e.getMessage(), e);
     }
     var temporary = System.getProperty("java.io.tmpdir");
-    System.setProperty("java.io.tmpdir", file.getParent().toString());
+    System.setProperty("java.io.tmpdir", file.resolveSibling("").toString());
     try {
       setExceptionsEnabled(false); // every status is checked here
     } catch (LinkageError e) {
