@@ -45,19 +45,6 @@ public final class CudaException extends RuntimeException {
     this.kernel = kernel;
   }
 
-  /// A failed call, with what the emulator knows of a kernel's failure.
-  ///
-  /// @param symbol the status by name, empty if the driver does not know it
-  public static CudaException of(
-      CudaLibrary library, String call, int status, String symbol, String reason) {
-    var failure =
-        symbol.isEmpty()
-            ? new CudaException(call, status, "unknown status", "unknown error")
-            : new CudaException(call, status, symbol, reason);
-    var report = failure.sticky() ? library.emulator().map(CudaEmulator::report).orElse("") : "";
-    return report.isEmpty() ? failure : failure.because(report);
-  }
-
   private static String sentence(
       String call, int status, String symbol, String reason, @Nullable String kernel) {
     return "%s%s: %s (%s, %d)%s"

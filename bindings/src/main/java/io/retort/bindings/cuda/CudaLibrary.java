@@ -85,7 +85,7 @@ public final class CudaLibrary {
 
   /// The controls of the emulator, if that is what was loaded.
   public Optional<CudaEmulator> emulator() {
-    return symbols.find("rt_emulator_seed").isPresent()
+    return symbols.find(CudaEmulator.SET).isPresent()
         ? Optional.of(new CudaEmulator(this))
         : Optional.empty();
   }

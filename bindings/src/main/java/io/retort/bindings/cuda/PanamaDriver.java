@@ -154,18 +154,18 @@ public final class PanamaDriver implements CudaDriver {
   }
 
   private static CudaException failure(int status, String call) {
-    return CudaException.of(
-        LIBRARY, call, status, text(GET_ERROR_NAME, status), text(GET_ERROR_STRING, status));
+    return new CudaException(
+        call, status, text(GET_ERROR_NAME, status), text(GET_ERROR_STRING, status));
   }
 
-  /// What the library says of a status, empty if it does not know it.
+  /// What the library says of a status.
   private static String text(MethodHandle function, int status) {
     try (var arena = Arena.ofConfined()) {
       var text = arena.allocate(ValueLayout.ADDRESS);
       int known = status(() -> (int) function.invokeExact(status, text.address()));
       var address = text.get(ValueLayout.ADDRESS, 0);
       return known != 0 || address.equals(MemorySegment.NULL)
-          ? ""
+          ? "unknown"
           : address.reinterpret(NAME_BYTES).getString(0);
     }
   }

@@ -137,23 +137,21 @@ public final class JCudaDriver implements CudaDriver {
     return stream;
   }
 
-  private void check(int status, String call) {
+  private static void check(int status, String call) {
     if (status != 0) {
       throw failure(status, call);
     }
   }
 
-  private CudaException failure(int status, String call) {
-    String[] symbol = {""};
-    String[] reason = {""};
-    if (cuGetErrorName(status, symbol) != 0) {
-      symbol[0] = "";
-    }
+  private static CudaException failure(int status, String call) {
+    String[] symbol = {"unknown"};
+    String[] reason = {"unknown"};
+    cuGetErrorName(status, symbol);
     cuGetErrorString(status, reason);
-    return CudaException.of(library(), call, status, symbol[0], reason[0]);
+    return new CudaException(call, status, symbol[0], reason[0]);
   }
 
-  private boolean ready(int status, String call) {
+  private static boolean ready(int status, String call) {
     if (status == CudaException.NOT_READY) {
       return false;
     }
