@@ -22,7 +22,9 @@ import io.retort.op.SoftmaxKernels;
 import io.retort.op.UnsupportedOpException;
 import java.lang.reflect.Proxy;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /// A CUDA device: the kernels of `cuda/` on device memory, launched from Java.
@@ -36,22 +38,21 @@ public final class CudaBackend implements Backend, AutoCloseable {
 
   private final CudaContext context;
 
-  // one line a family, alphabetical
-  private final AttentionKernels attention = missing(AttentionKernels.class);
-  private final AugmentKernels augmentations = missing(AugmentKernels.class);
-  private final ConvolutionKernels convolutions = missing(ConvolutionKernels.class);
+  private final AttentionKernels attention;
+  private final AugmentKernels augmentations;
+  private final ConvolutionKernels convolutions;
   private final ElementwiseKernels elementwise;
-  private final EmbeddingKernels embeddings = missing(EmbeddingKernels.class);
-  private final LayoutKernels layouts = missing(LayoutKernels.class);
-  private final MmdKernels mmd = missing(MmdKernels.class);
-  private final NormKernels norms = missing(NormKernels.class);
-  private final OptimizerKernels optimizers = missing(OptimizerKernels.class);
-  private final ProductKernels products = missing(ProductKernels.class);
-  private final RandomKernels random = missing(RandomKernels.class);
-  private final ReductionKernels reductions = missing(ReductionKernels.class);
-  private final ResampleKernels resampling = missing(ResampleKernels.class);
-  private final ScoreKernels scores = missing(ScoreKernels.class);
-  private final SoftmaxKernels softmax = missing(SoftmaxKernels.class);
+  private final EmbeddingKernels embeddings;
+  private final LayoutKernels layouts;
+  private final MmdKernels mmd;
+  private final NormKernels norms;
+  private final OptimizerKernels optimizers;
+  private final ProductKernels products;
+  private final RandomKernels random;
+  private final ReductionKernels reductions;
+  private final ResampleKernels resampling;
+  private final ScoreKernels scores;
+  private final SoftmaxKernels softmax;
 
   private CudaBackend(CudaDriver driver) {
     var devices = CudaDevice.list(driver);
@@ -60,7 +61,23 @@ public final class CudaBackend implements Backend, AutoCloseable {
           "The CUDA driver shows no device; CUDA_VISIBLE_DEVICES may hide it");
     }
     context = CudaContext.open(driver, devices.getFirst());
+
+    // one line a family, alphabetical
+    attention = missing(AttentionKernels.class);
+    augmentations = missing(AugmentKernels.class);
+    convolutions = missing(ConvolutionKernels.class);
     elementwise = new CudaElementwise(context);
+    embeddings = missing(EmbeddingKernels.class);
+    layouts = missing(LayoutKernels.class);
+    mmd = missing(MmdKernels.class);
+    norms = missing(NormKernels.class);
+    optimizers = missing(OptimizerKernels.class);
+    products = missing(ProductKernels.class);
+    random = missing(RandomKernels.class);
+    reductions = missing(ReductionKernels.class);
+    resampling = missing(ResampleKernels.class);
+    scores = missing(ScoreKernels.class);
+    softmax = missing(SoftmaxKernels.class);
   }
 
   /// The backend of this process.
@@ -90,6 +107,11 @@ public final class CudaBackend implements Backend, AutoCloseable {
   @Override
   public String name() {
     return NAME;
+  }
+
+  @Override
+  public String description() {
+    return "%s (%s, %s, %s)".formatted(NAME, device().name(), target(), context.driver().binding());
   }
 
   @Override
@@ -180,6 +202,29 @@ public final class CudaBackend implements Backend, AutoCloseable {
   @Override
   public SoftmaxKernels softmax() {
     return softmax;
+  }
+
+  /// The families without kernels, for which every call is an [UnsupportedOpException].
+  public List<String> unfinished() {
+    return Stream.of(
+            attention,
+            augmentations,
+            convolutions,
+            elementwise,
+            embeddings,
+            layouts,
+            mmd,
+            norms,
+            optimizers,
+            products,
+            random,
+            reductions,
+            resampling,
+            scores,
+            softmax)
+        .filter(family -> Proxy.isProxyClass(family.getClass()))
+        .map(family -> family.getClass().getInterfaces()[0].getSimpleName())
+        .toList();
   }
 
   /// Gives the device back; for tests, since a process that ends does so by itself.

@@ -4,7 +4,6 @@ import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaEmulator;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.bindings.cuda.CudaImages;
-import io.retort.bindings.cuda.CudaLibrary;
 import io.retort.op.UnsupportedOpException;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -38,7 +37,7 @@ final class CudaContext implements AutoCloseable {
   ///
   /// @throws UnsupportedOpException if this build has no kernels for it
   static CudaContext open(CudaDriver driver, CudaDevice device) {
-    var target = target(driver.library(), device);
+    var target = device.target(driver.library());
     if (target.isEmpty()) {
       throw new UnsupportedOpException(
           "every op",
@@ -47,13 +46,6 @@ final class CudaContext implements AutoCloseable {
               .formatted(String.join(", ", CudaImages.targets()), device));
     }
     return new CudaContext(driver, device, target.get());
-  }
-
-  /// Which of the compiled kernels a device runs.
-  static Optional<String> target(CudaLibrary library, CudaDevice device) {
-    return library.emulator().isPresent()
-        ? Optional.of(CudaLibrary.EMULATOR)
-        : CudaImages.target(device.major(), device.minor());
   }
 
   CudaDriver driver() {

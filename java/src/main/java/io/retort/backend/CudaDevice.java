@@ -2,7 +2,10 @@ package io.retort.backend;
 
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaDriver.DeviceAttribute;
+import io.retort.bindings.cuda.CudaImages;
+import io.retort.bindings.cuda.CudaLibrary;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 
 /// What a CUDA device is.
@@ -35,6 +38,13 @@ public record CudaDevice(
         driver.deviceGetAttribute(DeviceAttribute.MULTIPROCESSOR_COUNT, handle),
         driver.deviceGetAttribute(DeviceAttribute.SHARED_BYTES_PER_BLOCK, handle),
         driver.deviceTotalMem(handle));
+  }
+
+  /// Which of the compiled kernels this device runs, if any.
+  public Optional<String> target(CudaLibrary library) {
+    return library.emulator().isPresent()
+        ? Optional.of(CudaLibrary.EMULATOR)
+        : CudaImages.target(major, minor);
   }
 
   @Override
