@@ -15,7 +15,7 @@ public enum CudaBinding {
   /// The driver, initialised.
   ///
   /// @throws io.retort.bindings.NativeLinkError if the library is no usable driver
-  CudaDriver driver(CudaLibrary library) {
+  public CudaDriver driver(CudaLibrary library) {
     return switch (this) {
       case PANAMA -> new PanamaDriver(library);
       case JCUDA -> new JCudaDriver(library);

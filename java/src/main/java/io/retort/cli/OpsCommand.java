@@ -27,8 +27,6 @@ import picocli.CommandLine.Option;
     })
 @SuppressWarnings("NullAway.Init") // picocli fills mixins before the call
 final class OpsCommand implements Callable<Integer> {
-  private static final String BACKEND = "cpu";
-
   private final Console console;
 
   @Option(names = "--check", description = "Run the contract of every op and case.")
@@ -107,9 +105,9 @@ final class OpsCommand implements Callable<Integer> {
     List<Row> rows = new ArrayList<>();
     ops.forEach((name, cases) -> rows.add(new Row(name, cases, null)));
     if (common.json()) {
-      console.json(rows.stream().map(row -> row.json(BACKEND)).toList());
+      console.json(rows.stream().map(row -> row.json(device.name())).toList());
     } else {
-      var table = new TextTable("op", "types", ">" + BACKEND + " cases");
+      var table = new TextTable("op", "types", ">cases");
       rows.forEach(row -> table.row(row.op(), row.types(), row.cases().size()));
       console.print(
           table.text()

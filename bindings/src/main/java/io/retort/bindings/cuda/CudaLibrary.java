@@ -37,6 +37,9 @@ public final class CudaLibrary {
   /// @throws NativeLinkError if it does not load, or another one is loaded already
   public static synchronized CudaLibrary open(@Nullable String wanted) {
     var name = wanted == null ? DRIVER : wanted;
+    if (wanted != null && !wanted.equals(EMULATOR) && !Files.isRegularFile(Path.of(wanted))) {
+      throw new NativeLinkError("CUDA library %s: there is no such file".formatted(wanted));
+    }
     var current = opened;
     if (current == null) {
       current = new CudaLibrary(name, load(name));
@@ -63,14 +66,10 @@ public final class CudaLibrary {
         return SymbolLookup.libraryLookup(DRIVER, Arena.global());
       } catch (IllegalArgumentException e) {
         throw new NativeLinkError(
-            "No CUDA driver: the loader finds no %s; NVIDIA's driver installs it".formatted(DRIVER),
-            e);
+            "there is no CUDA driver (the loader finds no %s)".formatted(DRIVER), e);
       }
     }
     var file = name.equals(EMULATOR) ? CudaImages.emulator() : Path.of(name);
-    if (!Files.isRegularFile(file)) {
-      throw new NativeLinkError("CUDA library %s: there is no such file".formatted(file));
-    }
     try {
       return SymbolLookup.libraryLookup(file.toAbsolutePath(), Arena.global());
     } catch (IllegalArgumentException e) {
