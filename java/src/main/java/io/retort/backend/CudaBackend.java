@@ -2,6 +2,7 @@ package io.retort.backend;
 
 import io.retort.bindings.NativeLinkError;
 import io.retort.bindings.cuda.CudaDriver;
+import io.retort.bindings.cuda.CudaEmulator;
 import io.retort.bindings.cuda.CudaLibrary;
 import io.retort.op.AttentionKernels;
 import io.retort.op.AugmentKernels;
@@ -24,6 +25,7 @@ import java.lang.reflect.Proxy;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -202,6 +204,11 @@ public final class CudaBackend implements Backend, AutoCloseable {
   @Override
   public SoftmaxKernels softmax() {
     return softmax;
+  }
+
+  /// The controls of the emulator, if this is no real device.
+  public Optional<CudaEmulator> emulator() {
+    return context.emulator();
   }
 
   /// The families without kernels, for which every call is an [UnsupportedOpException].

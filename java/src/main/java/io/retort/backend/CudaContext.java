@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 /// Any thread may use it, one at a time. Nothing waits for the device but [#synchronize].
 final class CudaContext implements AutoCloseable {
   private static final boolean SYNCHRONOUS = "1".equals(System.getenv("RETORT_SYNC"));
+  private static final int COUNTERS = 4096;
 
   private final CudaDriver driver;
   private final CudaDevice device;
@@ -20,6 +21,8 @@ final class CudaContext implements AutoCloseable {
   private final long context;
   private final long stream;
   private final CudaMemory memory;
+  private final CudaFaults faults;
+  private final long counters;
   private @Nullable Thread current;
   private @Nullable String lastKernel;
 
@@ -31,6 +34,9 @@ final class CudaContext implements AutoCloseable {
     driver.ctxSetCurrent(context);
     stream = driver.streamCreate();
     memory = CudaMemory.fromEnvironment(this);
+    faults = new CudaFaults(driver);
+    counters = driver.memAllocAsync(Integer.BYTES * COUNTERS, stream);
+    driver.memsetD8Async(counters, (byte) 0, Integer.BYTES * COUNTERS, stream);
   }
 
   /// Opens a device.
@@ -69,6 +75,21 @@ final class CudaContext implements AutoCloseable {
     return memory;
   }
 
+  /// What kernels report of wrong values; checked by [#synchronize].
+  CudaFaults faults() {
+    return faults;
+  }
+
+  /// Address of device counters (int32) for kernels that let their last block finish: zero whenever
+  /// no kernel runs, so a kernel that uses them leaves them zero.
+  long counters(long count) {
+    if (count > COUNTERS) {
+      throw new IllegalStateException(
+          "a launch has at most %d counters, got %d".formatted(COUNTERS, count));
+    }
+    return counters;
+  }
+
   /// Makes the context current in the calling thread; every entry from outside does this first.
   void enter() {
     if (Thread.currentThread() != current) {
@@ -81,6 +102,7 @@ final class CudaContext implements AutoCloseable {
   ///
   /// @throws CudaException if a kernel failed, with the last one launched; `RETORT_SYNC=1` names
   ///   the one at fault
+  /// @throws IllegalArgumentException if a kernel found a wrong value
   void synchronize() {
     enter();
     try {
@@ -88,6 +110,7 @@ final class CudaContext implements AutoCloseable {
     } catch (CudaException e) {
       throw explained(e);
     }
+    faults.check();
   }
 
   /// An asynchronous failure with what is known of its origin.
@@ -108,6 +131,7 @@ final class CudaContext implements AutoCloseable {
       } catch (CudaException e) {
         throw e.in(kernel);
       }
+      faults.check();
     }
   }
 
@@ -116,6 +140,8 @@ final class CudaContext implements AutoCloseable {
   public void close() {
     enter();
     memory.close();
+    faults.close();
+    driver.memFreeAsync(counters, stream);
     driver.streamDestroy(stream);
     driver.devicePrimaryCtxRelease(device.handle());
   }

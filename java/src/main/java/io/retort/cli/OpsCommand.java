@@ -119,7 +119,6 @@ final class OpsCommand implements Callable<Integer> {
 
   private int check(SequencedMap<String, List<Case>> ops) {
     Backend backend = device.open(console, true);
-    OpContract contract = new OpContract(backend);
     int total = ops.values().stream().mapToInt(List::size).sum();
     List<Row> rows = new ArrayList<>();
     List<String> failures = new ArrayList<>();
@@ -128,7 +127,7 @@ final class OpsCommand implements Callable<Integer> {
       int passed = 0;
       for (Case each : entry.getValue()) {
         console.progress("%d of %d cases  %s".formatted(++done, total, entry.getKey()));
-        List<String> broken = contract.check(each);
+        List<String> broken = new OpContract(each).check(backend);
         passed += broken.isEmpty() ? 1 : 0;
         broken.forEach(
             what -> failures.add("%s, %s: %s".formatted(entry.getKey(), each.name(), what)));
