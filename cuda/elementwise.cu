@@ -23,9 +23,12 @@ constexpr int kPack = (std::is_same_v<T, float> && ...) ? 4 : 8;
 template <int N, class Pack, class One>
 __device__ __forceinline__ void for_elements(std::int64_t n, bool packed, Pack pack, One one) {
   const std::int64_t packs = packed ? n / N : 0;
+  // A grid has about as many threads as there are packs: unrolled loops would only be four times the code.
+#pragma unroll 1
   for (std::int64_t i = rt_global_thread(); i < packs; i += rt_global_threads()) {
     pack(i * N);
   }
+#pragma unroll 1
   for (std::int64_t i = packs * N + rt_global_thread(); i < n; i += rt_global_threads()) {
     one(i);
   }
