@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -26,23 +27,21 @@ std::size_t opt_in_shared(const Device& device) {
   }
 }
 
-// What the image calls itself in tools: the name of its first kernel.
-std::string image_name(const void* image) {
-  char text[32];
-  std::snprintf(text, sizeof text, "retort-%p", image);
-  return text;
+// A path that no image had before: dlopen would take an image of the same path for the one it has.
+std::string new_path(const std::string& folder) {
+  static std::atomic<unsigned> count;
+  return folder + "/retort-" + std::to_string(count++) + ".so";
 }
 
 // dlopen of a library that is in memory.
-void* open_image(const void* image, std::size_t bytes) {
+void open_image(const void* image, std::size_t bytes, Image& loaded) {
   std::string path;
-  int file = -1;
   if (state().settings.images.empty()) {
-    file = memfd_create(image_name(image).c_str(), MFD_CLOEXEC);
-    path = "/proc/self/fd/" + std::to_string(file);
+    loaded.file = memfd_create("retort-image", MFD_CLOEXEC);
+    path = "/proc/self/fd/" + std::to_string(loaded.file);
     const char* p = static_cast<const char*>(image);
-    for (std::size_t written = 0; file >= 0 && written < bytes;) {
-      const ssize_t n = write(file, p + written, bytes - written);
+    for (std::size_t written = 0; loaded.file >= 0 && written < bytes;) {
+      const ssize_t n = write(loaded.file, p + written, bytes - written);
       if (n <= 0) {
         break;
       }
@@ -50,17 +49,13 @@ void* open_image(const void* image, std::size_t bytes) {
     }
   } else {
     // Sanitizers and debuggers find the source lines of a file that stays.
-    path = state().settings.images + "/" + image_name(image) + ".so";
+    path = new_path(state().settings.images);
     std::ofstream(path, std::ios::binary).write(static_cast<const char*>(image), static_cast<std::streamsize>(bytes));
   }
-  void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
+  loaded.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (loaded.handle == nullptr) {
     report("a module image does not load: %s", dlerror());
   }
-  if (file >= 0) {
-    close(file);
-  }
-  return handle;
 }
 
 // Loads an image; a cubin or PTX is for another device.
@@ -78,14 +73,13 @@ Result load(const void* image, Context* context, std::shared_ptr<Image>& loaded)
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64) {
     return kNoBinaryForGpu;
   }
-  void* const handle = open_image(image, header.e_shoff + std::size_t{header.e_shnum} * header.e_shentsize);
-  if (handle == nullptr) {
-    return kSharedObjectFailed;
-  }
   loaded = std::make_shared<Image>();
   loaded->context = context;
-  loaded->handle = handle;
-  const auto describe = reinterpret_cast<const emulator::Module* (*)()>(dlsym(handle, "rt_emulator_module"));
+  open_image(image, header.e_shoff + std::size_t{header.e_shnum} * header.e_shentsize, *loaded);
+  if (loaded->handle == nullptr) {
+    return kSharedObjectFailed;
+  }
+  const auto describe = reinterpret_cast<const emulator::Module* (*)()>(dlsym(loaded->handle, "rt_emulator_module"));
   if (describe == nullptr) {
     return kInvalidImage;
   }
@@ -253,6 +247,9 @@ bool possible(const Function& function, Extent grid, Extent block, std::size_t d
 Image::~Image() {
   if (handle != nullptr) {
     dlclose(handle);
+  }
+  if (file >= 0) {
+    close(file);
   }
 }
 

@@ -109,6 +109,7 @@ struct Function {
 struct Image : std::enable_shared_from_this<Image> {
   Context* context;  // none for a library
   void* handle;      // of dlopen
+  int file = -1;     // in memory; open as long as dlopen knows the image by its number
   const emulator::Module* module;
   std::vector<std::shared_ptr<Function>> functions;
   ~Image();
