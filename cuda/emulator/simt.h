@@ -401,6 +401,11 @@ using std::min;
 #define exp10f rt_emulated_exp10f
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float exp10f(float x) { return std::pow(10.0f, x); }
+inline void sincospif(float x, float* sine, float* cosine) {
+  const double angle = 3.14159265358979323846 * static_cast<double>(x);
+  *sine = static_cast<float>(std::sin(angle));
+  *cosine = static_cast<float>(std::cos(angle));
+}
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __log2f(float x) { return std::log2(x); }

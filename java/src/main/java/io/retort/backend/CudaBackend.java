@@ -76,7 +76,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     optimizers = missing(OptimizerKernels.class);
     products = missing(ProductKernels.class);
     random = missing(RandomKernels.class);
-    reductions = missing(ReductionKernels.class);
+    reductions = new CudaReduction(context);
     resampling = missing(ResampleKernels.class);
     scores = missing(ScoreKernels.class);
     softmax = missing(SoftmaxKernels.class);
