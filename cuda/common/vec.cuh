@@ -1,7 +1,7 @@
 // vec.cuh   several neighbouring elements at once: global and shared memory move fastest in 16-byte accesses
 //
-// rt_load<N>(p, v) and rt_store<N>(p, v) move N elements between memory and floats in registers; N elements must be 4, 8 or
-// a multiple of 16 bytes, and p aligned to their size or to 16. rt_aligned(p, ...) says whether pointers are.
+// rt_load<N>(p, v) and rt_store<N>(p, v) move N elements between memory and floats in registers; N must be 1, or N elements
+// 4, 8 or a multiple of 16 bytes and p aligned to their size or to 16. rt_aligned(p, ...) says whether pointers are.
 #pragma once
 
 #include "common/simt.cuh"
@@ -68,32 +68,40 @@ __device__ __forceinline__ void rt_store_raw(T* p, const rt_pack<T, N>& pack) {
 
 template <int N, class T>
 __device__ __forceinline__ void rt_load(const T* p, float (&v)[N]) {
-  const rt_pack<T, N> pack = rt_load_raw<N>(p);
+  if constexpr (N == 1) {
+    v[0] = rt_load(p);
+  } else {
+    const rt_pack<T, N> pack = rt_load_raw<N>(p);
 #pragma unroll
-  for (int i = 0; i < N; i++) {
-    if constexpr (std::is_same_v<T, float>) {
-      v[i] = __uint_as_float(pack.bits[i]);
-    } else {
-      v[i] = i % 2 == 0 ? rt_low_bf16(pack.bits[i / 2]) : rt_high_bf16(pack.bits[i / 2]);
+    for (int i = 0; i < N; i++) {
+      if constexpr (std::is_same_v<T, float>) {
+        v[i] = __uint_as_float(pack.bits[i]);
+      } else {
+        v[i] = i % 2 == 0 ? rt_low_bf16(pack.bits[i / 2]) : rt_high_bf16(pack.bits[i / 2]);
+      }
     }
   }
 }
 
 template <int N, class T>
 __device__ __forceinline__ void rt_store(T* p, const float (&v)[N]) {
-  rt_pack<T, N> pack;
-  if constexpr (std::is_same_v<T, float>) {
-#pragma unroll
-    for (int i = 0; i < N; i++) {
-      pack.bits[i] = __float_as_uint(v[i]);
-    }
+  if constexpr (N == 1) {
+    rt_store(p, v[0]);
   } else {
+    rt_pack<T, N> pack;
+    if constexpr (std::is_same_v<T, float>) {
 #pragma unroll
-    for (int i = 0; i < N; i += 2) {
-      pack.bits[i / 2] = rt_pack_bf16(v[i], v[i + 1]);
+      for (int i = 0; i < N; i++) {
+        pack.bits[i] = __float_as_uint(v[i]);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; i += 2) {
+        pack.bits[i / 2] = rt_pack_bf16(v[i], v[i + 1]);
+      }
     }
+    rt_store_raw<N>(p, pack);
   }
-  rt_store_raw<N>(p, pack);
 }
 
 // Whether every pointer may be accessed 16 bytes at a time.
