@@ -66,18 +66,18 @@ public final class CudaBackend implements Backend, AutoCloseable {
 
     // one line a family, alphabetical
     attention = missing(AttentionKernels.class);
-    augmentations = missing(AugmentKernels.class);
+    augmentations = new CudaAugment(context);
     convolutions = missing(ConvolutionKernels.class);
     elementwise = new CudaElementwise(context);
     embeddings = missing(EmbeddingKernels.class);
     layouts = missing(LayoutKernels.class);
     mmd = missing(MmdKernels.class);
     norms = missing(NormKernels.class);
-    optimizers = missing(OptimizerKernels.class);
+    optimizers = new CudaOptimizer(context);
     products = missing(ProductKernels.class);
-    random = missing(RandomKernels.class);
+    random = new CudaRandom(context);
     reductions = new CudaReduction(context);
-    resampling = missing(ResampleKernels.class);
+    resampling = new CudaResample(context);
     scores = missing(ScoreKernels.class);
     softmax = missing(SoftmaxKernels.class);
   }
