@@ -8,7 +8,22 @@
 #include <cstdint>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace rt::emulator {
+
+// Where the address sanitizer watches, it stops whoever touches a guard, on the spot; elsewhere guards are compared later.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+inline void forbid(const void* p, std::size_t bytes) { __asan_poison_memory_region(p, bytes); }
+inline void permit(const void* p, std::size_t bytes) { __asan_unpoison_memory_region(p, bytes); }
+#else
+constexpr bool kSanitized = false;
+inline void forbid(const void*, std::size_t) {}
+inline void permit(const void*, std::size_t) {}
+#endif
 
 // Errors a running kernel can end with; the numbers are those of CUresult.
 constexpr int kOk = 0;

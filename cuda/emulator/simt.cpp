@@ -13,7 +13,6 @@
 #include <string>
 
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -79,11 +78,7 @@ struct Thread : Place {
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kStack = 512 << 10;  // guards around every local
-#else
-constexpr std::size_t kStack = 64 << 10;
-#endif
+constexpr std::size_t kStack = (kSanitized ? 512 : 64) << 10;  // the sanitizer puts guards around every local
 constexpr std::uint64_t kStackEnd = 0x5afe57ac5afe57acu;  // at the lowest address of a stack
 constexpr std::size_t kGuard = 128;                        // bytes on both sides of a shared array
 constexpr std::uint16_t kGuardWord = 0xffc5;               // a NaN for whoever reads it
@@ -365,12 +360,11 @@ bool guard_intact(const std::byte* begin, const std::byte* end) {
 std::byte* place_array(const void* tag, const char* name, std::size_t bytes) {
   std::byte* const begin = arena + arena_used + kGuard;
   std::byte* const end = begin + (bytes + kGuard - 1) / kGuard * kGuard + kGuard;
+  permit(begin, static_cast<std::size_t>(end - begin));
   std::memset(begin, 0xff, bytes);
   // An odd number of bytes shares its last word with the guard.
   fill_guard(begin + (bytes + 1) / 2 * 2, end);
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(begin, bytes);
-#endif
+  forbid(begin + bytes, static_cast<std::size_t>(end - begin) - bytes);
   arena_used = static_cast<std::size_t>(end - arena) - kGuard;
   arrays.push_back({tag, name, begin, bytes});
   return begin;
@@ -379,29 +373,26 @@ std::byte* place_array(const void* tag, const char* name, std::size_t bytes) {
 void clear_shared() {
   arrays.clear();
   arena_used = 0;
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(arena, sizeof arena);
-#endif
+  permit(arena, sizeof arena);
   fill_guard(arena, arena + kGuard);
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_poison_memory_region(arena, sizeof arena);
-#endif
+  forbid(arena, sizeof arena);
   block.dynamic_shared = place_array(nullptr, "dynamic shared memory", launch->dynamic_shared);
 }
 
 void check_shared() {
-#if !defined(__SANITIZE_ADDRESS__)
   for (const SharedArray& array : arrays) {
+    if (kSanitized || outcome->error != kOk) {
+      return;
+    }
     const bool before = guard_intact(array.begin - kGuard, array.begin);
     const bool behind = guard_intact(array.begin + (array.bytes + 1) / 2 * 2,
                                      array.begin + (array.bytes + kGuard - 1) / kGuard * kGuard + kGuard);
-    if ((!before || !behind) && outcome->error == kOk) {
+    if (!before || !behind) {
       begin_report(kIllegalAddress);
       append("something was written %s the %zu bytes of shared array %s", before ? "behind" : "before", array.bytes,
              array.name);
     }
   }
-#endif
 }
 
 // --- blocks ------------------------------------------------------------------------------------------

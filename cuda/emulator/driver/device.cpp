@@ -251,12 +251,12 @@ RT_API rt_emulator_set(const char* name, const char* value) {
   return set(state().settings, name, value) ? kSuccess : kInvalidValue;
 }
 
-// allocations and bytes that live, launches that ran, leaks found when contexts ended; -1 for another name.
+// allocations of device and page-locked memory and bytes that live, launches that ran, leaks found when contexts ended; -1 for another name.
 extern "C" __attribute__((visibility("default"))) long long rt_emulator_count(const char* what) {
   const Lock lock(state().mutex);
   const std::string name = what;
-  return name == "allocations" ? static_cast<long long>(memory().count())
-         : name == "bytes"     ? static_cast<long long>(memory().used())
+  return name == "allocations" ? static_cast<long long>(memory().live().first)
+         : name == "bytes"     ? static_cast<long long>(memory().live().second)
          : name == "launches"  ? static_cast<long long>(state().launches)
          : name == "leaks"     ? static_cast<long long>(state().leaks)
                                : -1;

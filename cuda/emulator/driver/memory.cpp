@@ -7,12 +7,13 @@
 #include <cstring>
 
 #include "emulator/driver/state.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#endif
+#include "emulator/module.h"
 
 namespace rt::driver {
+
+using emulator::forbid;
+using emulator::kSanitized;
+using emulator::permit;
 
 namespace {
 
@@ -43,18 +44,6 @@ const std::byte* first_change(const std::byte* begin, const std::byte* end) {
   return end;
 }
 
-void guard([[maybe_unused]] const std::byte* begin, [[maybe_unused]] std::size_t bytes) {
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_poison_memory_region(begin, bytes);
-#endif
-}
-
-void unguard([[maybe_unused]] const std::byte* begin, [[maybe_unused]] std::size_t bytes) {
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(begin, bytes);
-#endif
-}
-
 // The guard behind an allocation starts at the next even byte; an odd last byte is left out.
 std::size_t even(std::size_t bytes) { return (bytes + 1) / 2 * 2; }
 
@@ -78,8 +67,8 @@ Allocation* Memory::allocate(std::size_t bytes, const Context* context, std::sha
   fill(block, begin);
   std::memset(begin, 0xff, bytes);
   fill(begin + even(bytes), block + whole);
-  guard(block, kGuard);
-  guard(begin + bytes, whole - kGuard - bytes);
+  forbid(block, kGuard);
+  forbid(begin + bytes, whole - kGuard - bytes);
   used_ += bytes;
   if (pool != nullptr) {
     pool->used += bytes;
@@ -90,11 +79,9 @@ Allocation* Memory::allocate(std::size_t bytes, const Context* context, std::sha
 }
 
 std::string Memory::damage_around(const std::byte* begin, std::size_t bytes) const {
-#if defined(__SANITIZE_ADDRESS__)
-  static_cast<void>(begin);
-  static_cast<void>(bytes);
-  return "";  // the sanitizer has stopped whoever wrote there
-#else
+  if (kSanitized) {
+    return "";
+  }
   const std::byte* const before = first_change(begin - kGuard, begin);
   const std::byte* const end = begin + rounded(bytes) + kGuard;
   const std::byte* const behind = first_change(begin + even(bytes), end);
@@ -107,7 +94,6 @@ std::string Memory::damage_around(const std::byte* begin, std::size_t bytes) con
                   behind - (begin + bytes), bytes, static_cast<const void*>(begin));
   }
   return text;
-#endif
 }
 
 std::string Memory::damage() {
@@ -119,23 +105,23 @@ std::string Memory::damage() {
       return found;
     }
   }
-#if !defined(__SANITIZE_ADDRESS__)
   for (const Freed& freed : freed_) {
-    if (first_change(freed.begin, freed.begin + even(freed.bytes)) != freed.begin + even(freed.bytes)) {
-      fill(freed.begin, freed.begin + even(freed.bytes));
+    std::byte* const end = freed.begin + even(freed.bytes);
+    if (!kSanitized && first_change(freed.begin, end) != end) {
+      fill(freed.begin, end);
       char text[200];
       std::snprintf(text, sizeof text, "something was written to the %zu bytes at %p after they were freed", freed.bytes,
                     static_cast<const void*>(freed.begin));
       return text;
     }
   }
-#endif
   return "";
 }
 
 void Memory::retire(std::byte* begin, std::size_t bytes) {
+  permit(begin, even(bytes));
   fill(begin, begin + even(bytes));
-  guard(begin, bytes);
+  forbid(begin, even(bytes));
   freed_.push_back({begin, bytes});
   freed_bytes_ += bytes;
   while (freed_bytes_ > kKeptFreed) {
@@ -147,7 +133,7 @@ void Memory::evict() {
   const Freed oldest = freed_.front();
   freed_.pop_front();
   freed_bytes_ -= oldest.bytes;
-  unguard(oldest.begin - kGuard, rounded(oldest.bytes) + 2 * kGuard);
+  permit(oldest.begin - kGuard, rounded(oldest.bytes) + 2 * kGuard);
   std::free(oldest.begin - kGuard);
 }
 
@@ -192,13 +178,30 @@ std::pair<std::size_t, std::size_t> Memory::free_all(const Context* context) {
       free(allocation.begin);
     }
   }
+  for (auto next = host_.begin(); next != host_.end();) {
+    const auto& [address, range] = *next++;
+    if (range.context == context) {
+      total.first++;
+      total.second += range.bytes;
+      free_host(reinterpret_cast<void*>(address));
+    }
+  }
   return total;
 }
 
-void* Memory::allocate_host(std::size_t bytes, unsigned flags) {
+std::pair<std::size_t, std::size_t> Memory::live() const {
+  std::pair<std::size_t, std::size_t> total{live_.size(), used_};
+  for (const auto& [address, range] : host_) {
+    total.first += range.allocated ? 1 : 0;
+    total.second += range.allocated ? range.bytes : 0;
+  }
+  return total;
+}
+
+void* Memory::allocate_host(std::size_t bytes, unsigned flags, const Context* context) {
   void* const p = std::aligned_alloc(4096, (std::max<std::size_t>(bytes, 1) + 4095) / 4096 * 4096);
   if (p != nullptr) {
-    host_[reinterpret_cast<std::uint64_t>(p)] = {bytes, true, flags};
+    host_[reinterpret_cast<std::uint64_t>(p)] = {bytes, true, flags, context};
   }
   return p;
 }
@@ -217,7 +220,7 @@ bool Memory::register_host(void* p, std::size_t bytes, unsigned flags) {
   if (pinned(p, 1) != nullptr) {
     return false;
   }
-  host_[reinterpret_cast<std::uint64_t>(p)] = {bytes, false, flags};
+  host_[reinterpret_cast<std::uint64_t>(p)] = {bytes, false, flags, nullptr};
   return true;
 }
 
@@ -505,12 +508,12 @@ RT_API cuPointerGetAttribute(void* value, int attribute, DevicePointer p) {
 }
 
 RT_API cuMemHostAlloc(void** p, std::size_t bytes, unsigned flags) {
-  return in_context([&](Lock&, Context&) {
+  return in_context([&](Lock&, Context& context) {
     const Result forbidden = forbidden_by_capture();
     if (forbidden != kSuccess) {
       return forbidden;
     }
-    *p = memory().allocate_host(bytes, flags);
+    *p = memory().allocate_host(bytes, flags, &context);
     return *p == nullptr ? kOutOfMemory : kSuccess;
   });
 }

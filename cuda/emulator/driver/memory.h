@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace rt::driver {
 
@@ -36,6 +37,7 @@ struct HostRange {
   std::size_t bytes;
   bool allocated;  // by cuMemHostAlloc, else registered
   unsigned flags;
+  const Context* context;  // of an allocated one
 };
 
 class Memory {
@@ -58,10 +60,13 @@ class Memory {
   // Frees everything that belongs to a context; the number of allocations and their bytes.
   std::pair<std::size_t, std::size_t> free_all(const Context* context);
 
+  // Device bytes in use.
   std::size_t used() const { return used_; }
-  std::size_t count() const { return live_.size(); }
 
-  void* allocate_host(std::size_t bytes, unsigned flags);
+  // How many allocations there are of device and page-locked memory, and their bytes.
+  std::pair<std::size_t, std::size_t> live() const;
+
+  void* allocate_host(std::size_t bytes, unsigned flags, const Context* context);
   bool free_host(void* p);
   bool register_host(void* p, std::size_t bytes, unsigned flags);
   bool unregister_host(void* p);

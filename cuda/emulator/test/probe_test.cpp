@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "emulator/driver/abi.h"
+#include "emulator/module.h"
 #include "math/philox.h"
 
 using rt::driver::DevicePointer;
@@ -74,6 +75,8 @@ namespace {
 constexpr int kNonBlocking = 1;
 
 std::string image;       // of the probe's module
+std::string program;     // this one,
+std::string image_file;  // and its argument
 const char* test_name;   // that runs
 int failures = 0;
 
@@ -439,8 +442,12 @@ void leaks() {
     floats(6);
     CHECK_EQUAL(rt_emulator_count("allocations"), 2);
     CHECK_EQUAL(rt_emulator_count("bytes"), 44);
+    void* pinned = nullptr;
+    CHECK_EQUAL(cuMemHostAlloc(&pinned, 10, 0), 0);
+    CHECK_EQUAL(rt_emulator_count("allocations"), 3);
+    CHECK_EQUAL(rt_emulator_count("bytes"), 54);
   }
-  CHECK_EQUAL(rt_emulator_count("leaks") - before, 2);
+  CHECK_EQUAL(rt_emulator_count("leaks") - before, 3);
   CHECK_EQUAL(rt_emulator_count("allocations"), 0);
 }
 
@@ -448,6 +455,7 @@ void leaks() {
 
 void errors() {
   std::size_t free = 0;
+  CHECK_EQUAL(cuInit(0), 0);
   cuCtxSetCurrent(nullptr);
   CHECK_EQUAL(cuMemGetInfo_v2(&free, nullptr), 201);
   const Device device;
@@ -577,9 +585,23 @@ void graphs() {
   CHECK_EQUAL(device.finish(), 0);
 }
 
+// The sanitizer ends the process at the first wrong access: each runs in a process of its own, which must end so.
+void sanitizer() {
+  for (const char* name : {"red_zones", "write_after_free"}) {
+    std::string said;
+    std::FILE* const process = popen(("'" + program + "' '" + image_file + "' " + name + " 2>&1").c_str(), "r");
+    for (int c = std::fgetc(process); c != EOF; c = std::fgetc(process)) {
+      said += static_cast<char>(c);
+    }
+    CHECK(pclose(process) != 0);
+    CHECK(said.find("AddressSanitizer") != std::string::npos);
+  }
+}
+
 struct Test {
   const char* name;
   void (*run)();
+  bool harmful = false;  // it makes kernels write where they must not
 };
 
 constexpr Test kTests[] = {
@@ -594,8 +616,8 @@ constexpr Test kTests[] = {
     {"normals", normals},
     {"race", race},
     {"divergence", divergence},
-    {"red_zones", red_zones},
-    {"write_after_free", write_after_free},
+    {"red_zones", red_zones, true},
+    {"write_after_free", write_after_free, true},
     {"fresh_memory_is_nan", fresh_memory_is_nan},
     {"unwaited_copy_is_nan", unwaited_copy_is_nan},
     {"leaks", leaks},
@@ -615,16 +637,24 @@ int main(int count, char** arguments) {
   }
   std::ifstream file(arguments[1], std::ios::binary);
   image.assign(std::istreambuf_iterator<char>(file), {});
+  program = arguments[0];
+  image_file = arguments[1];
   int ran = 0;
   for (const char* seed : {"0", "1", "2"}) {
     for (const Test& test : kTests) {
-      if (count < 3 || std::strcmp(arguments[2], test.name) == 0) {
+      const bool chosen = count < 3 ? !(test.harmful && rt::emulator::kSanitized) : std::strcmp(arguments[2], test.name) == 0;
+      if (chosen) {
         test_name = test.name;
         rt_emulator_set("seed", seed);
         test.run();
         ran++;
       }
     }
+  }
+  if (count < 3 && rt::emulator::kSanitized) {
+    test_name = "sanitizer";
+    sanitizer();
+    ran++;
   }
   std::printf("%d tests, %d failures\n", ran, failures);
   return ran == 0 || failures != 0 ? 1 : 0;
