@@ -69,8 +69,8 @@ public final class CudaBackend implements Backend, AutoCloseable {
     augmentations = new CudaAugment(context);
     convolutions = missing(ConvolutionKernels.class);
     elementwise = new CudaElementwise(context);
-    embeddings = missing(EmbeddingKernels.class);
-    layouts = missing(LayoutKernels.class);
+    embeddings = new CudaEmbedding(context);
+    layouts = new CudaLayout(context);
     mmd = missing(MmdKernels.class);
     norms = missing(NormKernels.class);
     optimizers = new CudaOptimizer(context);
@@ -79,7 +79,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     reductions = new CudaReduction(context);
     resampling = new CudaResample(context);
     scores = missing(ScoreKernels.class);
-    softmax = missing(SoftmaxKernels.class);
+    softmax = new CudaSoftmax(context);
   }
 
   /// The backend of this process.
