@@ -92,6 +92,7 @@ __device__ __forceinline__ void update(const Arenas& at, std::int64_t n, const R
   for (std::int64_t i = rt_global_thread(); i < packs; i += rt_global_threads()) {
     step<4, Averaged>(at, 4 * i, r, scale);
   }
+#pragma unroll 1
   for (std::int64_t i = 4 * packs + rt_global_thread(); i < n; i += rt_global_threads()) {
     step<1, Averaged>(at, i, r, scale);
   }
@@ -99,7 +100,9 @@ __device__ __forceinline__ void update(const Arenas& at, std::int64_t n, const R
 
 }  // namespace
 
-RT_KERNEL(rt_adam_squares, (const float* __restrict__ gradient, double* __restrict__ partial, std::int64_t n)) {
+// At most four blocks on a multiprocessor: the registers of more would not hold a batch, and ptxas would load one by one.
+RT_KERNEL_OCCUPANCY(rt_adam_squares, 256, 4,
+                    (const float* __restrict__ gradient, double* __restrict__ partial, std::int64_t n)) {
   const std::int64_t packs = rt_aligned(gradient) ? n / 4 : 0;
   const std::int64_t stride = rt_global_threads();
   double sums[4] = {};
@@ -115,6 +118,7 @@ RT_KERNEL(rt_adam_squares, (const float* __restrict__ gradient, double* __restri
       sums[k % 4] += square(g[k / 4][k % 4]);
     }
   }
+#pragma unroll 1
   for (; i < packs; i += stride) {
     float g[4];
     rt_load(gradient + 4 * i, g);
@@ -123,6 +127,7 @@ RT_KERNEL(rt_adam_squares, (const float* __restrict__ gradient, double* __restri
       sums[j] += square(g[j]);
     }
   }
+#pragma unroll 1
   for (i = 4 * packs + rt_global_thread(); i < n; i += stride) {
     sums[0] += square(gradient[i]);
   }

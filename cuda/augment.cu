@@ -163,26 +163,52 @@ __device__ __forceinline__ float image_sum(const T* image, std::int64_t elements
   return rt_block_sum(sum);
 }
 
-// y may be x: every thread has read its part of the sum when the first writes, and then a pixel has one thread.
+// What recolouring does to a value of a pixel.
+struct Recolor {
+  float saturation, contrast, mean, shift;
+
+  __device__ __forceinline__ float operator()(float value, float grey) const {
+    return contrast * (saturation * (value - grey) + (grey - mean)) + shift;
+  }
+};
+
+// One pixel; all its channels are read before one is written, since y may be x.
+template <class T>
+__device__ __forceinline__ void recolor(const T* x, T* y, int channels, bool packed, const Recolor& map) {
+  if (channels <= kChannels) {
+    float v[kChannels];
+    load_channels(x, channels, packed, v);
+    const float grey = (v[0] + v[1] + v[2] + v[3]) / static_cast<float>(channels);
+#pragma unroll
+    for (int j = 0; j < kChannels; j++) {
+      v[j] = map(v[j], grey);
+    }
+    store_channels(y, channels, packed, v);
+  } else {
+    float grey = 0.0f;
+    for (int c = 0; c < channels; c++) {
+      grey += rt_load(x + c);
+    }
+    grey /= static_cast<float>(channels);
+    for (int c = 0; c < channels; c++) {
+      rt_store(y + c, map(rt_load(x + c), grey));
+    }
+  }
+}
+
+// y may be x: the sum is complete when the first thread writes, and then a pixel has one thread.
 template <class T>
 __device__ __forceinline__ void color(const T* x, T* y, std::int64_t positions, std::int64_t channels, float brightness,
                                       float saturation, float contrast) {
   const std::int64_t elements = positions * channels;
   const T* const image = x + blockIdx.x * elements;
   T* const out = y + blockIdx.x * elements;
+  const bool packed = channels == kChannels && rt_aligned(x, y);
   const float mean = image_sum(image, elements) / static_cast<float>(elements);
-  const float shift = mean + brightness;
+  const Recolor map{saturation, contrast, mean, mean + brightness};
+#pragma unroll 1
   for (std::int64_t p = threadIdx.x; p < positions; p += blockDim.x) {
-    const T* const pixel = image + p * channels;
-    float grey = 0.0f;
-    for (std::int64_t c = 0; c < channels; c++) {
-      grey += rt_load(pixel + c);
-    }
-    grey /= static_cast<float>(channels);
-    for (std::int64_t c = 0; c < channels; c++) {
-      const float value = rt_load(pixel + c);
-      rt_store(out + p * channels + c, contrast * (saturation * (value - grey) + (grey - mean)) + shift);
-    }
+    recolor(image + p * channels, out + p * channels, static_cast<int>(channels), packed, map);
   }
 }
 

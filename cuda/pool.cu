@@ -3,9 +3,9 @@
 // launch    common/lines.cuh over the lines of what is written, a thread 16 bytes of channels
 // numerics  f32 sums in a fixed order; a gradient is gathered: each pixel asks the windows that hold it, in reading order
 // traffic   forward reads x and writes y, the mean's gradient reads dy and writes dx: memory-bound, (1 + 1/stride^2) times
-//           x's bytes at 3.0 TB/s on an H100, expected 85%. The maximum's gradient reads x, dy and writes dx; it reads
-//           kernel^2 pixels of each of the (kernel/stride)^2 windows that hold a pixel, all but one from L1: memory-bound for
-//           kernel 2 and stride 2, bound by L1 for overlapping windows
+//           x's bytes at 3.0 TB/s on an H100, expected 85%. The maximum's gradient reads x, dy and writes dx, and to do
+//           so kernel^2 pixels of each of the (kernel/stride)^2 windows that hold a pixel, all but one from L1: memory-bound
+//           for kernel 2 and stride 2, bound by L1 for overlapping windows
 // measured  not measured yet
 // spills    none
 // limits    those of common/lines.cuh; element-wise accesses where C is no multiple of 16 bytes or a pointer not aligned
@@ -27,18 +27,31 @@ struct Holders {
   int first, last;
 };
 
-// K is the kernel, or 0 where only s.kernel tells.
+// K is kernel and stride, or 0 where only s tells; constants spare a thread its divisions.
 template <int K>
 __device__ __forceinline__ int kernel_of(const Windows& s) {
   return K > 0 ? K : s.kernel;
 }
 
 template <int K>
+__device__ __forceinline__ int stride_of(const Windows& s) {
+  return K > 0 ? K : s.stride;
+}
+
+template <int K>
 __device__ __forceinline__ Holders holders(int position, int windows, const Windows& s) {
-  const int kernel = kernel_of<K>(s);
-  const int last = position / s.stride;
-  return {position < kernel ? 0 : (position - kernel) / s.stride + 1,
-          last < windows ? last : windows - 1};
+  const unsigned kernel = static_cast<unsigned>(kernel_of<K>(s));
+  const unsigned stride = static_cast<unsigned>(stride_of<K>(s));
+  const unsigned at = static_cast<unsigned>(position);
+  const int last = static_cast<int>(at / stride);
+  return {at < kernel ? 0 : static_cast<int>((at - kernel) / stride) + 1, last < windows ? last : windows - 1};
+}
+
+// The first pixel of a window.
+template <int K>
+__device__ __forceinline__ rt_pixel corner_of(const rt_pixel& window, const Windows& s) {
+  const int stride = stride_of<K>(s);
+  return {window.image, window.row * stride, window.column * stride, window.channel};
 }
 
 // Whether a maximum prefers a to b: the larger, but a NaN before all.
@@ -49,8 +62,7 @@ __device__ __forceinline__ void mean(const T* __restrict__ x, T* __restrict__ y,
   const int kernel = kernel_of<K>(s);
   const float share = 1.0f / (static_cast<float>(kernel) * static_cast<float>(kernel));
   rt_for_pixels<N>(s.y, [&](const rt_pixel& to) {
-    const rt_pixel corner{to.image, to.row * s.stride, to.column * s.stride, to.channel};
-    const T* line = x + corner.in(s.x);
+    const T* line = x + corner_of<K>(to, s).in(s.x);
     float sum[N] = {};
     for (int i = 0; i < kernel; i++, line += s.x.width * s.x.channels) {
       for (int k = 0; k < kernel; k++) {
@@ -102,8 +114,7 @@ template <int N, int K, class T>
 __device__ __forceinline__ void maximum(const T* __restrict__ x, T* __restrict__ y, const Windows& s) {
   const int kernel = kernel_of<K>(s);
   rt_for_pixels<N>(s.y, [&](const rt_pixel& to) {
-    const rt_pixel corner{to.image, to.row * s.stride, to.column * s.stride, to.channel};
-    const T* line = x + corner.in(s.x);
+    const T* line = x + corner_of<K>(to, s).in(s.x);
     float best[N];
     rt_load(line, best);
     for (int i = 0; i < kernel; i++, line += s.x.width * s.x.channels) {
@@ -153,16 +164,16 @@ __device__ __forceinline__ void maximum_gradient(const T* __restrict__ x, const 
     for (int row = down.first; row <= down.last; row++) {
 #pragma unroll 1
       for (int column = across.first; column <= across.last; column++) {
-        const int below = to.row - row * s.stride;
-        const int right = to.column - column * s.stride;
+        const rt_pixel window{to.image, row, column, to.channel};
+        const rt_pixel corner = corner_of<K>(window, s);
         bool first[N];
 #pragma unroll
         for (int j = 0; j < N; j++) {
           first[j] = true;
         }
-        keep_maxima<N, K>(x + here - s.x.offset(below, right), below * kernel + right, own, first, s);
+        keep_maxima<N, K>(x + corner.in(s.x), (to.row - corner.row) * kernel + to.column - corner.column, own, first, s);
         float g[N];
-        rt_load(dy + rt_pixel{to.image, row, column, to.channel}.in(s.y), g);
+        rt_load(dy + window.in(s.y), g);
 #pragma unroll
         for (int j = 0; j < N; j++) {
           sum[j] += first[j] ? g[j] : 0.0f;
@@ -173,12 +184,12 @@ __device__ __forceinline__ void maximum_gradient(const T* __restrict__ x, const 
   });
 }
 
-// Calls body with the pack and the kernel as constants.
+// Calls body with the pack and, for a halving, kernel and stride as constants.
 template <class T, class Body>
 __device__ __forceinline__ void with_constants(const Windows& s, bool aligned, Body body) {
   constexpr int N = RT_WIDTH<T>;
   const bool packed = aligned && s.x.channels % N == 0;
-  if (packed && s.kernel == 2) {
+  if (packed && s.kernel == 2 && s.stride == 2) {
     body(std::integral_constant<int, N>{}, std::integral_constant<int, 2>{});
   } else if (packed) {
     body(std::integral_constant<int, N>{}, std::integral_constant<int, 0>{});

@@ -32,7 +32,7 @@ final class CudaAugment implements AugmentKernels {
 
   @Override
   public void color(Augmentation.Color color, Tensor x, Tensor y) {
-    Shape s = x.shape();
+    Shape s = CudaLines.checked("augment", x.shape());
     long positions = s.dim(1) * s.dim(2);
     long warps = Math.ceilDiv(positions, PIXELS * WARP);
     this.color
