@@ -17,8 +17,8 @@ public enum CudaBinding {
   /// @throws io.retort.bindings.NativeLinkError if the library is no usable driver
   public CudaDriver driver(CudaLibrary library) {
     return switch (this) {
-      case PANAMA -> new PanamaDriver(library);
-      case JCUDA -> new JCudaDriver(library);
+      case PANAMA -> PanamaDriver.open(library);
+      case JCUDA -> JCudaDriver.open(library);
     };
   }
 }

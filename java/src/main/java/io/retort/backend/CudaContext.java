@@ -15,6 +15,8 @@ final class CudaContext implements AutoCloseable {
   private static final boolean SYNCHRONOUS = "1".equals(System.getenv("RETORT_SYNC"));
   private static final int COUNTERS = 4096;
 
+  private static volatile @Nullable Current current;
+
   private final CudaDriver driver;
   private final CudaDevice device;
   private final String target;
@@ -23,15 +25,17 @@ final class CudaContext implements AutoCloseable {
   private final CudaMemory memory;
   private final CudaFaults faults;
   private final long counters;
-  private @Nullable Thread current;
   private @Nullable String lastKernel;
+
+  /// Which context was made current last, and where.
+  private record Current(Thread thread, CudaContext context) {}
 
   private CudaContext(CudaDriver driver, CudaDevice device, String target) {
     this.driver = driver;
     this.device = device;
     this.target = target;
     context = driver.devicePrimaryCtxRetain(device.handle());
-    driver.ctxSetCurrent(context);
+    enter();
     stream = driver.streamCreate();
     memory = CudaMemory.fromEnvironment(this);
     faults = new CudaFaults(driver);
@@ -92,9 +96,10 @@ final class CudaContext implements AutoCloseable {
 
   /// Makes the context current in the calling thread; every entry from outside does this first.
   void enter() {
-    if (Thread.currentThread() != current) {
+    Current last = current;
+    if (last == null || last.context != this || last.thread != Thread.currentThread()) {
       driver.ctxSetCurrent(context);
-      current = Thread.currentThread();
+      current = new Current(Thread.currentThread(), this);
     }
   }
 

@@ -81,14 +81,18 @@ public final class PanamaDriver implements CudaDriver {
   private static final int NAME_BYTES = 256;
   private static final long NO_EXTRA = 0;
 
+  private PanamaDriver() {}
+
   /// The driver, initialised.
   ///
   /// @param library the one of this process
-  public PanamaDriver(CudaLibrary library) {
+  /// @throws io.retort.bindings.NativeLinkError if it lacks a function
+  public static PanamaDriver open(CudaLibrary library) {
     if (library != LIBRARY) {
       throw new IllegalArgumentException("a process has one CUDA library");
     }
     run("cuInit", () -> (int) INIT.invokeExact(0));
+    return new PanamaDriver();
   }
 
   /// A driver call that is yet to be made.

@@ -53,14 +53,19 @@ public final class JCudaDriver implements CudaDriver {
   private final PanamaDriver panama;
   private CUstream stream = new CUstream();
 
+  private JCudaDriver(PanamaDriver panama) {
+    this.panama = panama;
+  }
+
   /// The driver, initialised.
   ///
   /// @param library the one of this process; JCuda's natives find it by its name
   /// @throws NativeLinkError if JCuda's natives do not load
-  public JCudaDriver(CudaLibrary library) {
-    panama = new PanamaDriver(library);
+  public static JCudaDriver open(CudaLibrary library) {
+    var panama = PanamaDriver.open(library);
     load();
     check(cuInit(0), "cuInit");
+    return new JCudaDriver(panama);
   }
 
   /// JCuda looks for its library in the temporary directory and loads what it finds there under a

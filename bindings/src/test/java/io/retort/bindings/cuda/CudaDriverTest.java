@@ -25,6 +25,7 @@ final class CudaDriverTest {
 
   private final String binding;
   private final CudaDriver driver;
+  private final CudaEmulator emulator;
   private final int device;
   private final long context;
   private final long stream;
@@ -32,7 +33,8 @@ final class CudaDriverTest {
   CudaDriverTest(String binding) {
     this.binding = binding;
     CudaLibrary library = CudaLibrary.open(CudaLibrary.EMULATOR);
-    driver = binding.equals("jcuda") ? new JCudaDriver(library) : new PanamaDriver(library);
+    driver = binding.equals("jcuda") ? JCudaDriver.open(library) : PanamaDriver.open(library);
+    emulator = library.emulator().orElseThrow();
     device = driver.deviceGet(0);
     context = driver.devicePrimaryCtxRetain(device);
     driver.ctxSetCurrent(context);
@@ -41,7 +43,6 @@ final class CudaDriverTest {
 
   @AfterEach
   void nothingIsLeft() {
-    CudaEmulator emulator = driver.library().emulator().orElseThrow();
     driver.streamDestroy(stream);
     assertThat(emulator.count(CudaEmulator.Count.ALLOCATIONS)).isZero();
     driver.devicePrimaryCtxRelease(device);
