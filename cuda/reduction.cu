@@ -239,11 +239,12 @@ __device__ __forceinline__ double sum_of_runs(Source source, const Groups& g, st
     source.read(rows[run] + place + (p - run * packs) * N, v);
     total += static_cast<double>(tree(v));
   }
-  const std::int64_t rest = packs * N + lane;  // only a single run has elements that no whole pack covers
-  if (N > 1 && rest < g.d2 && blockIdx.y == 0) {
-    float v[1];
-    source.read(rest, v);
-    total += static_cast<double>(v[0]);
+  if (N > 1 && blockIdx.y == 0) {
+    for (std::int64_t i = packs * N + lane; i < g.d2; i += width) {  // nothing but behind a single run
+      float v[1];
+      source.read(i, v);
+      total += static_cast<double>(v[0]);
+    }
   }
   return total;
 }

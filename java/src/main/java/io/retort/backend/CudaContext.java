@@ -103,19 +103,24 @@ final class CudaContext implements AutoCloseable {
     }
   }
 
-  /// Waits until everything queued is done.
+  /// Waits until everything queued is done, and says what went wrong.
   ///
   /// @throws CudaException if a kernel failed, with the last one launched; `RETORT_SYNC=1` names
   ///   the one at fault
   /// @throws IllegalArgumentException if a kernel found a wrong value
   void synchronize() {
+    await();
+    faults.check();
+  }
+
+  /// [#synchronize] without a look at the values that kernels found wrong.
+  void await() {
     enter();
     try {
       driver.streamSynchronize(stream);
     } catch (CudaException e) {
       throw explained(e);
     }
-    faults.check();
   }
 
   /// An asynchronous failure with what is known of its origin.

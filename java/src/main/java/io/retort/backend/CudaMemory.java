@@ -78,7 +78,10 @@ public final class CudaMemory implements Memory, AutoCloseable {
     @Override
     public boolean holds(long address, int value, long bytes) {
       byte[] found = new byte[Math.toIntExact(bytes)];
-      read(address, found, 0, found.length);
+      synchronized (CudaMemory.this) {
+        context.enter();
+        staging.download(address, MemorySegment.ofArray(found));
+      }
       for (byte each : found) {
         if (each != (byte) value) {
           return false;
@@ -197,6 +200,7 @@ public final class CudaMemory implements Memory, AutoCloseable {
       long address, MemorySegment target, long offset, long count, int bytes) {
     context.enter();
     staging.download(address, target.asSlice(offset * bytes, count * bytes));
+    context.faults().check();
   }
 
   @Override

@@ -58,7 +58,7 @@ final class CudaStaging implements AutoCloseable {
     for (long done = 0; done < bytes; ) {
       long count = Math.min(bytes - done, pinned.byteSize());
       driver.memcpyDtoHAsync(pinned.address(), device + done, count, context.stream());
-      context.synchronize();
+      context.await();
       used = 0;
       MemorySegment.copy(pinned, 0, target, done, count);
       done += count;
