@@ -79,6 +79,14 @@ __device__ __forceinline__ void rt_cp_async_16(void* shared, const void* global,
                : "memory");
 }
 
+// The same by way of the L1 cache: for what other threads of the multiprocessor read again soon.
+__device__ __forceinline__ void rt_cp_async_16_cached(void* shared, const void* global, bool valid = true) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"(rt_shared_address(shared)), "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
+               : "memory");
+}
+
 // The same for 4 bytes, of any 4-byte alignment.
 __device__ __forceinline__ void rt_cp_async_4(void* shared, const void* global, bool valid = true) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"

@@ -158,6 +158,9 @@ inline void rt_ldmatrix_x2_trans(std::uint32_t (&r)[2], const void* row, RT_HERE
 inline void rt_cp_async_16(void* shared, const void* global, bool valid = true) {
   rt::emulator::begin_copy(shared, global, 16, valid);
 }
+inline void rt_cp_async_16_cached(void* shared, const void* global, bool valid = true) {
+  rt::emulator::begin_copy(shared, global, 16, valid);
+}
 inline void rt_cp_async_4(void* shared, const void* global, bool valid = true) {
   rt::emulator::begin_copy(shared, global, 4, valid);
 }

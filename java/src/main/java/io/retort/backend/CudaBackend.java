@@ -74,7 +74,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     mmd = missing(MmdKernels.class);
     norms = missing(NormKernels.class);
     optimizers = new CudaOptimizer(context);
-    products = missing(ProductKernels.class);
+    products = new CudaProduct(context);
     random = new CudaRandom(context);
     reductions = new CudaReduction(context);
     resampling = new CudaResample(context);

@@ -1,0 +1,219 @@
+// matmul.cu   c = a b (+ bias), batched, each operand as it is stored or transposed; a dense layer and its gradients
+// shapes    a (batch, m, k) stored row-major ("n") or as (batch, k, m) ("t"), b (batch, k, n) or (batch, n, k), c (batch, m, n);
+//           rows of a and b are pitch_a and pitch_b elements apart, both and the addresses multiples of 16 bytes, and what
+//           lies between k and the next such multiple is zero; bias (n) f32 or null; parts (parts, batch, m, n) f32 or null
+// launch    rt_matmul_*: grid (tiles of c, parts of k, batch), 128 or 256 threads, 64 bytes x (rows + columns of the tile) x 4
+//           slots of dynamic shared memory: 96 KB (128x256), 64 KB (128x128), 32 KB (64x64); the others: 256 threads
+// numerics  bf16: exact products, float32 sums in the tensor core; float32: 3xTF32 (common/gemm.cuh), products to about
+//           2^-22, so sums as exact as in plain float32; parts of k are added in ascending order; an infinity in a float32
+//           operand gives NaN
+// traffic   2 batch m n k FLOP; a tile of M x N reads (M + N) / (M N) operand bytes a FLOP x 1/2 from L2: at 128x256 7.0 TB/s
+//           for 600 TFLOP/s in bf16, at 128x128 9.4: L2 (5.5 to 7 TB/s) and mma.sync's own share of the tensor cores (about
+//           0.62 of wgmma's 798 TFLOP/s) bind before HBM where m, n > 256 and k > 512; expected 400 to 480 TFLOP/s there.
+//           Thin products (k or n <= 256 at many rows) are bound by one read of a and one write of c at 3.0 TB/s
+// measured  not measured yet
+// spills    none
+// limits    tiles, parts and matrices of a launch: 2^31 - 1, 65535, 65535; any extents, tails in all of them
+// source    Ampere pipeline as in the PTX ISA's cp.async and mma.sync chapters; 3xTF32: Ootomo & Yokota 2022, section 3
+
+#include "common/gemm.cuh"
+
+namespace {
+
+constexpr int kSlots = 4;  // three tiles under way hide about 1 us at two blocks a multiprocessor
+
+// Part blockIdx.y of the product of matrix blockIdx.z: to `parts` in float32 if it is not null, else to c with the bias.
+template <class T, rt_major A, rt_major B, int M, int N, int WarpM, int WarpN>
+__device__ __forceinline__ void product(const T* a, const T* b, const float* bias, T* c, float* parts, std::int64_t m,
+                                        std::int64_t n, std::int64_t k, std::int64_t pitch_a, std::int64_t pitch_b,
+                                        std::int64_t k_of_part) {
+  using Gemm = rt_gemm<T, A, B, M, N, WarpM, WarpN, kSlots>;
+  constexpr bool a_along_k = A == rt_major::k;
+  constexpr bool b_along_k = B == rt_major::k;
+  RT_DYNAMIC_SHARED(std::byte, shared);
+  const rt_tile_corner corner = rt_tile<Gemm>(blockIdx.x, m, n);
+  const std::int64_t matrix = blockIdx.z;
+  const std::int64_t first = blockIdx.y * k_of_part;
+  const std::int64_t depth = max(min(k - first, k_of_part), std::int64_t{0});
+  a += matrix * (a_along_k ? m : k) * pitch_a + (a_along_k ? corner.m * pitch_a + first : first * pitch_a + corner.m);
+  b += matrix * (b_along_k ? n : k) * pitch_b + (b_along_k ? corner.n * pitch_b + first : first * pitch_b + corner.n);
+  rt_dense_tiles<T, typename Gemm::operand_a, Gemm::threads> tiles_a(a, pitch_a, m - corner.m, depth);
+  rt_dense_tiles<T, typename Gemm::operand_b, Gemm::threads> tiles_b(b, pitch_b, n - corner.n, depth);
+  Gemm gemm;
+  gemm.run(shared, static_cast<int>((depth + Gemm::depth - 1) / Gemm::depth), [&](std::byte* to_a, std::byte* to_b) {
+    tiles_a.copy(to_a);
+    tiles_b.copy(to_b);
+  });
+  const auto same = [](std::int64_t row) { return row; };
+  if (parts != nullptr) {
+    float* const part = parts + (blockIdx.y * std::int64_t{gridDim.z} + matrix) * m * n;
+    gemm.store(shared, rt_matrix_out<float>{part, nullptr, m, n}, corner, same);
+  } else {
+    gemm.store(shared, rt_matrix_out<T>{c + matrix * m * n, bias, m, n}, corner, same);
+  }
+}
+
+// out (rows, pitch) = x (rows, columns), with zeros from `columns` on; a thread writes 16 bytes.
+template <class In, class Out>
+__device__ __forceinline__ void pack_rows(const In* __restrict__ x, Out* __restrict__ out, std::int64_t rows,
+                                          std::int64_t columns, std::int64_t pitch) {
+  constexpr int N = RT_WIDTH<Out>;
+  const std::int64_t packs = pitch / N;
+  const bool whole = columns == pitch && rt_aligned(x);
+  for (std::int64_t i = rt_global_thread(); i < rows * packs; i += rt_global_threads()) {
+    const std::int64_t row = i / packs;
+    const std::int64_t column = i % packs * N;
+    const In* const from = x + row * columns + column;
+    float v[N];
+    if (whole) {
+      rt_load(from, v);
+    } else {
+#pragma unroll
+      for (int e = 0; e < N; e++) {
+        v[e] = column + e < columns ? rt_load(from + e) : 0.0f;
+      }
+    }
+    rt_store(out + i * N, v);
+  }
+}
+
+// out_i = bias_(i mod n) + the sum of parts_(s, i) over s, ascending.
+template <int N, class T>
+__device__ __forceinline__ void sum_parts(const float* __restrict__ parts, const float* __restrict__ bias,
+                                          T* __restrict__ out, std::int64_t elements, std::int64_t n,
+                                          std::int64_t count) {
+  for (std::int64_t i = rt_global_thread(); i < elements / N; i += rt_global_threads()) {
+    float sum[N];
+    rt_load(parts + i * N, sum);
+    for (std::int64_t part = 1; part < count; part++) {
+      float v[N];
+      rt_load(parts + part * elements + i * N, v);
+#pragma unroll
+      for (int e = 0; e < N; e++) {
+        sum[e] += v[e];
+      }
+    }
+    if (bias != nullptr) {
+      float v[N];
+      rt_load(bias + i * N % n, v);
+#pragma unroll
+      for (int e = 0; e < N; e++) {
+        sum[e] += v[e];
+      }
+    }
+    rt_store(out + i * N, sum);
+  }
+}
+
+// parts (part, columns): sums over the rows of each part. A block takes 32 N columns: lanes side by side, warps below each
+// other, whose sums are then added in ascending order.
+template <int N, class T>
+__device__ __forceinline__ void column_sums(const T* __restrict__ x, float* __restrict__ parts, std::int64_t rows,
+                                            std::int64_t columns, std::int64_t rows_of_part) {
+  constexpr int kWarps = 8;
+  constexpr int kAhead = 4;  // rows loaded before they are added
+  RT_SHARED(float[kWarps][32 * N], warp_sums);
+  const std::int64_t column = (std::int64_t{blockIdx.x} * 32 + rt_lane()) * N;
+  const std::int64_t first = blockIdx.y * rows_of_part;
+  const std::int64_t end = min(first + rows_of_part, rows);
+  float sum[N] = {};
+  if (column < columns) {
+    std::int64_t row = first + rt_warp();
+    for (; row + (kAhead - 1) * kWarps < end; row += kAhead * kWarps) {
+      float v[kAhead][N];
+#pragma unroll
+      for (int i = 0; i < kAhead; i++) {
+        rt_load(x + (row + i * kWarps) * columns + column, v[i]);
+      }
+#pragma unroll
+      for (int i = 0; i < kAhead; i++) {
+#pragma unroll
+        for (int e = 0; e < N; e++) {
+          sum[e] += v[i][e];
+        }
+      }
+    }
+    for (; row < end; row += kWarps) {
+      float v[N];
+      rt_load(x + row * columns + column, v);
+#pragma unroll
+      for (int e = 0; e < N; e++) {
+        sum[e] += v[e];
+      }
+    }
+  }
+#pragma unroll
+  for (int e = 0; e < N; e++) {
+    warp_sums[rt_warp()][32 * e + rt_lane()] = sum[e];
+  }
+  __syncthreads();
+  const int mine = static_cast<int>(threadIdx.x);
+  const std::int64_t to = std::int64_t{blockIdx.x} * 32 * N + mine;
+  if (mine < 32 * N && to < columns) {
+    const int from = mine % N * 32 + mine / N;
+    float total = warp_sums[0][from];
+#pragma unroll
+    for (int warp = 1; warp < kWarps; warp++) {
+      total += warp_sums[warp][from];
+    }
+    parts[blockIdx.y * columns + to] = total;
+  }
+}
+
+}  // namespace
+
+#define RT_PRODUCT(layout, major_a, major_b, suffix, T, tile_m, tile_n, warp_m, warp_n)                                \
+  RT_KERNEL_OCCUPANCY(rt_matmul_##layout##_##tile_m##x##tile_n##_##suffix,                                             \
+                      32 * (tile_m / warp_m) * (tile_n / warp_n), 1,                                                   \
+                      (const T* __restrict__ a, const T* __restrict__ b, const float* __restrict__ bias,               \
+                       T* __restrict__ c, float* __restrict__ parts, std::int64_t m, std::int64_t n, std::int64_t k,   \
+                       std::int64_t pitch_a, std::int64_t pitch_b, std::int64_t k_of_part)) {                          \
+    product<T, rt_major::major_a, rt_major::major_b, tile_m, tile_n, warp_m, warp_n>(a, b, bias, c, parts, m, n, k,    \
+                                                                                     pitch_a, pitch_b, k_of_part);     \
+  }
+
+#define RT_PRODUCTS(suffix, T, tile_m, tile_n, warp_m, warp_n)               \
+  RT_PRODUCT(nn, k, mn, suffix, T, tile_m, tile_n, warp_m, warp_n)           \
+  RT_PRODUCT(nt, k, k, suffix, T, tile_m, tile_n, warp_m, warp_n)            \
+  RT_PRODUCT(tn, mn, mn, suffix, T, tile_m, tile_n, warp_m, warp_n)          \
+  RT_PRODUCT(tt, mn, k, suffix, T, tile_m, tile_n, warp_m, warp_n)
+
+RT_PRODUCTS(bf16, rt_bf16, 128, 256, 64, 64)
+RT_PRODUCTS(bf16, rt_bf16, 128, 128, 64, 64)
+RT_PRODUCTS(bf16, rt_bf16, 128, 64, 64, 32)
+RT_PRODUCTS(bf16, rt_bf16, 64, 64, 32, 32)
+RT_PRODUCTS(f32, float, 128, 128, 32, 64)
+RT_PRODUCTS(f32, float, 64, 64, 32, 32)
+
+#define RT_PACK_ROWS(suffix, In, Out)                                                                                  \
+  RT_KERNEL(rt_pack_rows_##suffix, (const In* __restrict__ x, Out* __restrict__ out, std::int64_t rows,                \
+                                    std::int64_t columns, std::int64_t pitch)) {                                       \
+    pack_rows(x, out, rows, columns, pitch);                                                                           \
+  }
+
+RT_PACK_ROWS(f32_f32, float, float)
+RT_PACK_ROWS(f32_bf16, float, rt_bf16)
+RT_PACK_ROWS(bf16_bf16, rt_bf16, rt_bf16)
+
+#define RT_SUMS(suffix, T)                                                                                             \
+  RT_KERNEL(rt_sum_parts_##suffix, (const float* __restrict__ parts, const float* __restrict__ bias,                   \
+                                    T* __restrict__ out, std::int64_t elements, std::int64_t n, std::int64_t count)) { \
+    if (elements % 4 == 0 && (bias == nullptr || n % 4 == 0) && rt_aligned(parts, bias, out)) {                        \
+      sum_parts<4>(parts, bias, out, elements, n, count);                                                              \
+    } else {                                                                                                           \
+      sum_parts<1>(parts, bias, out, elements, n, count);                                                              \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  RT_KERNEL_OCCUPANCY(rt_column_sums_##suffix, 256, 1,                                                                 \
+                      (const T* __restrict__ x, float* __restrict__ parts, std::int64_t rows, std::int64_t columns,    \
+                       std::int64_t rows_of_part)) {                                                                   \
+    column_sums<RT_WIDTH<T>>(x, parts, rows, columns, rows_of_part);                                                   \
+  }                                                                                                                    \
+  RT_KERNEL_OCCUPANCY(rt_column_sums_odd_##suffix, 256, 1,                                                             \
+                      (const T* __restrict__ x, float* __restrict__ parts, std::int64_t rows, std::int64_t columns,    \
+                       std::int64_t rows_of_part)) {                                                                   \
+    column_sums<1>(x, parts, rows, columns, rows_of_part);                                                             \
+  }
+
+RT_SUMS(f32, float)
+RT_SUMS(bf16, rt_bf16)
