@@ -12,8 +12,8 @@ import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/// Device memory on the emulator, which has 2 GiB, holds work back until somebody waits, and
-/// counts.
+/// Device memory on the emulator, which has 2 GiB if not told otherwise, holds work back until
+/// somebody waits, and counts.
 final class CudaMemoryTest {
   private static final long MB = 1 << 20;
 
@@ -30,6 +30,7 @@ final class CudaMemoryTest {
     memory.close();
     assertThat(memory.waitingBytes()).isZero();
     assertThat(emulator.count(CudaEmulator.Count.ALLOCATIONS)).isEqualTo(before);
+    emulator.set("memory", "2G");
     context.close();
   }
 
@@ -99,25 +100,27 @@ final class CudaMemoryTest {
 
   @Test
   void aFullDeviceSaysWhatWasAskedUsedAndFree() {
-    long block = memory.allocate(1500 * MB);
+    emulator.set("memory", "256M");
+    long block = memory.allocate(150 * MB);
 
-    assertThatThrownBy(() -> memory.allocate(1200 * MB))
+    assertThatThrownBy(() -> memory.allocate(120 * MB))
         .isInstanceOf(TensorMemoryException.class)
         .hasMessageMatching(
-            "memory: asked for 1258\\.3 MB with 1610\\.6 MB in use and 1610\\.6 MB of the budget"
-                + " free, but Retort emulator sm_90 has only [0-9.]+ MB of 2147\\.5 MB free; lower"
+            "memory: asked for 125\\.8 MB with 159\\.4 MB in use and 3061\\.8 MB of the budget"
+                + " free, but Retort emulator sm_90 has only [0-9.]+ MB of 268\\.4 MB free; lower"
                 + " the batch size or the network's channels, or raise RETORT_CUDA_MEMORY_BYTES");
-    memory.free(block, 1500 * MB);
+    memory.free(block, 150 * MB);
   }
 
   @Test
   void waitingBlocksMakeRoomBeforeAnythingFails() {
-    long block = memory.allocate(1500 * MB);
-    memory.free(block, 1500 * MB);
-    long other = memory.allocate(1200 * MB);
+    emulator.set("memory", "256M");
+    long block = memory.allocate(150 * MB);
+    memory.free(block, 150 * MB);
+    long other = memory.allocate(120 * MB);
 
     assertThat(memory.waitingBytes()).isZero();
-    memory.free(other, 1200 * MB);
+    memory.free(other, 120 * MB);
   }
 
   @Test
