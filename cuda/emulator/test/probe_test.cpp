@@ -482,6 +482,26 @@ void errors() {
   CHECK_EQUAL(cuLinkCreate_v2(0, nullptr, nullptr, nullptr), 801);
 }
 
+// A second image is another one, also after one was unloaded.
+void images() {
+  const Device device;
+  std::string other = image;
+  const std::string name = "rt_probe_nothing";
+  for (std::size_t at = other.find(name); at != std::string::npos; at = other.find(name, at)) {
+    other.replace(at, name.size(), "rt_probe_another");
+  }
+  for (int i = 0; i < 2; i++) {
+    void* module = nullptr;
+    void* found = nullptr;
+    CHECK_EQUAL(cuModuleLoadData(&module, other.data()), 0);
+    CHECK_EQUAL(cuModuleGetFunction(&found, module, "rt_probe_another"), 0);
+    CHECK_EQUAL(cuModuleGetFunction(&found, module, name.c_str()), 500);
+    CHECK_EQUAL(device.launch(name.c_str(), 1, 32, 0), 0);
+    CHECK_EQUAL(cuModuleUnload(module), 0);
+  }
+  CHECK_EQUAL(device.finish(), 0);
+}
+
 void memory_limit() {
   const Device device;
   rt_emulator_set("memory", "1M");
@@ -622,6 +642,7 @@ constexpr Test kTests[] = {
     {"unwaited_copy_is_nan", unwaited_copy_is_nan},
     {"leaks", leaks},
     {"errors", errors},
+    {"images", images},
     {"memory_limit", memory_limit},
     {"asynchrony", asynchrony},
     {"events", events},
