@@ -3,16 +3,16 @@
 // launch    blocks of 256. rows (d2 = 1): grid.x = columns of k2 in tiles of `width` threads, times units (k0,k1); the other
 //           256 / width threads take rows. runs: grid.x = small elements, `width` threads each: a power of two up to 32, or
 //           the block. grid.y = slices of what one small element sums; more than one needs `partial`, a float64 for each
-//           slice and small element, and `arrived`, a counter for each block of grid.x, zero before and after. expand: any
-//           one-dimensional grid, a thread takes 16 bytes of the narrower type
+//           slice and small element, and `arrived` as common/last_block.cuh says. expand: any one-dimensional grid, a thread
+//           takes 16 bytes of the narrower type
 // numerics  neighbours within one thread (a 16-byte pack of a run, 4 rows of a column) are added as a float32 tree, these sums
 //           and everything after them in float64, one rounding at the end. So a sum of any length keeps float32's precision
 //           at a quarter of the conversions and float64 additions, which devices with few float64 units could not hide
 // order     slices, tiles and threads come from the shape (CudaReduction), slices are added in order by the last block
 // traffic   sums read each large array once, 1 FLOP an element: memory-bound, floor = bytes / bandwidth, 3.0 TB/s on an H100.
-//           (64,32,32,256) f32, 67 MB, floor 22 us; expected 85% of it: 512 blocks keep 32 KB a multiprocessor in flight,
-//           twice latency times bandwidth, and one last block a tile adds at most 16 KB of partial sums.
-//           expand writes the large array once: floor = bytes / bandwidth, two divisions a 16-byte pack fit below it
+//           (64,32,32,256) f32 is 67 MB, floor 22 us; expected 85% of it: 512 blocks keep 64 KB a multiprocessor in flight,
+//           three times latency times bandwidth, and the last block of a tile adds 16 KB of partial sums, at most 128 KB.
+//           expand writes the large array once: floor = bytes / bandwidth, the divisions of a 16-byte pack fit below it
 // measured  not measured yet
 // spills    none
 // limits    any extents; an empty sum is 0. `pack` is 1, or what one access takes: 4 (rows) or 16 bytes (runs), with x and y
@@ -186,7 +186,10 @@ __device__ __forceinline__ void sum_rows(Source source, const Groups& g, const T
 #pragma unroll
     for (int j = 0; j < N; j++) {
       totals[j] = 0;
-      for (unsigned slice = first; inside && slice < gridDim.y; slice += down) {
+    }
+    for (unsigned slice = first; inside && slice < gridDim.y; slice += down) {
+#pragma unroll
+      for (int j = 0; j < N; j++) {
         totals[j] += target.partial[slice * target.kept + k + j];
       }
     }
