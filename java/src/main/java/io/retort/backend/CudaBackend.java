@@ -63,18 +63,19 @@ public final class CudaBackend implements Backend, AutoCloseable {
           "The CUDA driver shows no device; CUDA_VISIBLE_DEVICES may hide it");
     }
     context = CudaContext.open(driver, devices.getFirst());
+    var gemm = new CudaGemm(context);
 
     // one line a family, alphabetical
     attention = missing(AttentionKernels.class);
     augmentations = new CudaAugment(context);
-    convolutions = missing(ConvolutionKernels.class);
+    convolutions = new CudaConvolution(context, gemm);
     elementwise = new CudaElementwise(context);
     embeddings = new CudaEmbedding(context);
     layouts = new CudaLayout(context);
     mmd = missing(MmdKernels.class);
     norms = missing(NormKernels.class);
     optimizers = new CudaOptimizer(context);
-    products = new CudaProduct(context);
+    products = new CudaProduct(gemm);
     random = new CudaRandom(context);
     reductions = new CudaReduction(context);
     resampling = new CudaResample(context);

@@ -2,6 +2,7 @@ package io.retort.backend;
 
 import io.retort.backend.CudaMemory.Scratch;
 import io.retort.tensor.DType;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -15,6 +16,9 @@ final class CudaGemm {
   private static final int THREADS = 256;
   private static final int MOST_MATRICES = 65535;
 
+  /// How a and b are stored: n as they are multiplied, t transposed.
+  private static final List<String> LAYOUTS = List.of("nn", "nt", "tn", "tt");
+
   /// Blocks that a sum of columns is cut into, and rows that are worth a block.
   private static final long SUM_BLOCKS = 264;
 
@@ -25,8 +29,10 @@ final class CudaGemm {
 
   private final CudaMemory memory;
   private final CudaTiling.Choice tiling;
-  private final CudaKernel[][] bf16;
-  private final CudaKernel[][] f32;
+
+  /// By type, layout and tile.
+  private final List<CudaKernel[]> kernels = new ArrayList<>();
+
   private final CudaKernel widthOnly;
   private final CudaKernel narrow;
   private final CudaKernel widthOnlyHalf;
@@ -42,28 +48,17 @@ final class CudaGemm {
     memory = context.memory();
     this.tiling = tiling;
     var module = new CudaModule(context, "matmul");
-    bf16 = kernels(module, DType.BF16);
-    f32 = kernels(module, DType.F32);
+    for (DType type : List.of(DType.F32, DType.BF16)) {
+      for (String layout : LAYOUTS) {
+        kernels.add(CudaTile.kernels(module, "rt_matmul_" + layout + "_", type, "pppppllllll"));
+      }
+    }
     widthOnly = module.kernel("rt_pack_rows_f32_f32", "pplll");
     narrow = module.kernel("rt_pack_rows_f32_bf16", "pplll");
     widthOnlyHalf = module.kernel("rt_pack_rows_bf16_bf16", "pplll");
     sumParts = module.typed("rt_sum_parts", "ppplll");
     columnSums = module.typed("rt_column_sums", "pplll");
     oddColumnSums = module.typed("rt_column_sums_odd", "pplll");
-  }
-
-  /// By layout (nn, nt, tn, tt) and tile.
-  private static CudaKernel[][] kernels(CudaModule module, DType type) {
-    List<String> layouts = List.of("nn", "nt", "tn", "tt");
-    List<CudaTile> tiles = CudaTile.of(type);
-    var kernels = new CudaKernel[layouts.size()][tiles.size()];
-    for (int layout = 0; layout < kernels.length; layout++) {
-      for (int tile = 0; tile < tiles.size(); tile++) {
-        String name = "rt_matmul_%s_%s".formatted(layouts.get(layout), tiles.get(tile));
-        kernels[layout][tile] = module.kernel(name, "pppppllllll");
-      }
-    }
-    return kernels;
   }
 
   /// How a product of this shape is cut.
@@ -74,6 +69,15 @@ final class CudaGemm {
   /// A matrix as a product reads it, row-major with `pitch` elements from row to row; owns the
   /// scratch it lies in, if any.
   record Matrix(long address, long pitch, @Nullable Scratch scratch) implements AutoCloseable {
+    /// Memory of somebody else's.
+    static Matrix at(long address) {
+      return new Matrix(address, 0, null);
+    }
+
+    Matrix from(long bytes) {
+      return bytes == 0 ? this : new Matrix(address + bytes, pitch, null);
+    }
+
     @Override
     public void close() {
       if (scratch != null) {
@@ -94,112 +98,109 @@ final class CudaGemm {
     if (stored == type && pitch == columns && address % ACCESS_BYTES == 0) {
       return new Matrix(address, columns, null);
     }
-    Scratch scratch = memory.scratch(rows * pitch * type.bytes());
+    Matrix packed = scratch(rows * pitch * type.bytes(), pitch);
     CudaKernel kernel = stored == type ? (type == DType.BF16 ? widthOnlyHalf : widthOnly) : narrow;
     kernel
         .begin()
         .address(address)
-        .address(scratch.address())
+        .address(packed.address)
         .i64(rows)
         .i64(columns)
         .i64(pitch)
         .over(rows * pitch, ACCESS_BYTES / type.bytes());
+    return packed;
+  }
+
+  /// A matrix that is yet to be written.
+  Matrix scratch(long bytes, long pitch) {
+    Scratch scratch = memory.scratch(bytes);
     return new Matrix(scratch.address(), pitch, scratch);
   }
 
+  /// Scratch for float32 numbers.
+  Matrix floats(long elements) {
+    return scratch(Float.BYTES * elements, 0);
+  }
+
   /// What is multiplied: `m` by `k` with `k` by `n`, `matrices` times.
-  record Shape(long matrices, long m, long n, long k) {
+  ///
+  /// @param transposeA whether a is stored `(k, m)`
+  /// @param transposeB whether b is stored `(n, k)`
+  record Product(
+      DType type, long matrices, long m, long n, long k, boolean transposeA, boolean transposeB) {
+
     long results() {
       return matrices * m * n;
+    }
+
+    Product of(long some) {
+      return new Product(type, some, m, n, k, transposeA, transposeB);
+    }
+
+    /// Bytes from one matrix a to the next.
+    long strideA(Matrix a) {
+      return (transposeA ? k : m) * a.pitch * type.bytes();
+    }
+
+    long strideB(Matrix b) {
+      return (transposeB ? n : k) * b.pitch * type.bytes();
     }
   }
 
   /// Writes `c = op(a) op(b) + bias`.
   ///
-  /// @param transposeA whether a is stored `(k, m)`, transposeB whether b is stored `(n, k)`
   /// @param bias address of `n` float32 numbers, or 0
   /// @param result type of c: that of the product, or float32 without a bias
-  void multiply(
-      DType type,
-      Shape shape,
-      Matrix a,
-      boolean transposeA,
-      Matrix b,
-      boolean transposeB,
-      long bias,
-      long c,
-      DType result) {
-    long matrices = Math.min(shape.matrices, MOST_MATRICES);
-    for (long first = 0; first < shape.matrices; first += matrices) {
-      long count = Math.min(matrices, shape.matrices - first);
-      Shape launch = new Shape(count, shape.m, shape.n, shape.k);
-      long strideA = (transposeA ? shape.k : shape.m) * a.pitch * type.bytes();
-      long strideB = (transposeB ? shape.n : shape.k) * b.pitch * type.bytes();
+  void multiply(Product product, Matrix a, Matrix b, long bias, long c, DType result) {
+    long most = Math.min(product.matrices, MOST_MATRICES);
+    for (long first = 0; first < product.matrices; first += most) {
       launch(
-          type,
-          launch,
-          a.address + first * strideA,
-          a.pitch,
-          b.address + first * strideB,
-          b.pitch,
-          (transposeA ? 2 : 0) + (transposeB ? 1 : 0),
+          product.of(Math.min(most, product.matrices - first)),
+          a.from(first * product.strideA(a)),
+          b.from(first * product.strideB(b)),
           bias,
-          c + first * shape.m * shape.n * result.bytes(),
+          c + first * product.m * product.n * result.bytes(),
           result);
     }
   }
 
-  private void launch(
-      DType type,
-      Shape shape,
-      long a,
-      long pitchA,
-      long b,
-      long pitchB,
-      int layout,
-      long bias,
-      long c,
-      DType result) {
-    long steps = Math.ceilDiv(shape.k, (long) CudaTile.depth(type));
-    CudaTiling cut = tiling(type, shape.matrices, shape.m, shape.n, steps);
+  private void launch(Product product, Matrix a, Matrix b, long bias, long c, DType result) {
+    DType type = product.type;
+    long steps = Math.ceilDiv(product.k, (long) CudaTile.depth(type));
+    CudaTiling cut = tiling(type, product.matrices, product.m, product.n, steps);
     CudaTile tile = CudaTile.of(type).get(cut.tile());
-    long depth = Math.ceilDiv(steps, (long) cut.parts()) * CudaTile.depth(type);
-    boolean direct = cut.parts() == 1;
-    try (Matrix parts = direct ? none(c) : parts(cut.parts() * shape.results())) {
-      boolean plain = direct && result == type;
-      (type == DType.BF16 ? bf16 : f32)
-          [layout][cut.tile()].begin()
-          .address(a)
-          .address(b)
+    boolean summed = cut.parts() > 1;
+    try (Matrix parts = summed ? floats(cut.parts() * product.results()) : Matrix.at(c)) {
+      boolean floats = summed || result != type;
+      kernel(product, cut)
+          .begin()
+          .address(a.address)
+          .address(b.address)
           .address(bias)
-          .address(plain ? c : 0)
-          .address(plain ? 0 : parts.address)
-          .i64(shape.m)
-          .i64(shape.n)
-          .i64(shape.k)
-          .i64(pitchA)
-          .i64(pitchB)
-          .i64(depth)
+          .address(floats ? 0 : c)
+          .address(floats ? parts.address : 0)
+          .i64(product.m)
+          .i64(product.n)
+          .i64(product.k)
+          .i64(a.pitch)
+          .i64(b.pitch)
+          .i64(Math.ceilDiv(steps, (long) cut.parts()) * CudaTile.depth(type))
           .launch(
-              tile.blocks(shape.m, shape.n),
+              tile.blocks(product.m, product.n),
               cut.parts(),
-              shape.matrices,
+              product.matrices,
               tile.threads(),
               tile.sharedBytes());
-      if (!direct) {
-        sum(parts.address, cut.parts(), shape.results(), shape.n, bias, c, result);
+      if (summed) {
+        sum(parts.address, cut.parts(), product.results(), product.n, bias, c, result);
       }
     }
   }
 
-  private static Matrix none(long address) {
-    return new Matrix(address, 0, null);
-  }
-
-  /// Scratch for float32 numbers.
-  Matrix parts(long elements) {
-    Scratch scratch = memory.scratch(Float.BYTES * elements);
-    return new Matrix(scratch.address(), 0, scratch);
+  private CudaKernel kernel(Product product, CudaTiling cut) {
+    int layout = (product.transposeA ? 2 : 0) + (product.transposeB ? 1 : 0);
+    int first = product.type == DType.BF16 ? LAYOUTS.size() : 0;
+    return kernels.get(first + layout)[cut.tile()];
   }
 
   /// Writes the sum of `count` arrays of float32 that follow each other, plus the bias of each
@@ -224,7 +225,7 @@ final class CudaGemm {
     long wanted = Math.min(Math.ceilDiv(SUM_BLOCKS, across), Math.ceilDiv(rows, SUM_ROWS));
     long rowsOfPart = Math.ceilDiv(rows, wanted);
     long parts = Math.ceilDiv(rows, rowsOfPart);
-    try (Matrix sums = parts == 1 ? none(out) : parts(parts * columns)) {
+    try (Matrix sums = parts == 1 ? Matrix.at(out) : floats(parts * columns)) {
       (odd ? oddColumnSums : columnSums)
           .begin(type)
           .address(x)
@@ -245,7 +246,7 @@ final class CudaGemm {
   void linear(DType type, long x, long weight, long bias, long y, long rows, long in, long out) {
     try (Matrix a = pack(x, type, type, rows, in);
         Matrix b = pack(weight, DType.F32, type, out, in)) {
-      multiply(type, new Shape(1, rows, out, in), a, false, b, true, bias, y, type);
+      multiply(new Product(type, 1, rows, out, in, false, true), a, b, bias, y, type);
     }
   }
 
@@ -253,7 +254,7 @@ final class CudaGemm {
   void linearData(DType type, long dy, long weight, long dx, long rows, long in, long out) {
     try (Matrix a = pack(dy, type, type, rows, out);
         Matrix b = pack(weight, DType.F32, type, out, in)) {
-      multiply(type, new Shape(1, rows, in, out), a, false, b, false, 0, dx, type);
+      multiply(new Product(type, 1, rows, in, out, false, false), a, b, 0, dx, type);
     }
   }
 
@@ -261,7 +262,7 @@ final class CudaGemm {
   void linearWeight(DType type, long x, long dy, long dweight, long rows, long in, long out) {
     try (Matrix a = pack(dy, type, type, rows, out);
         Matrix b = pack(x, type, type, rows, in)) {
-      multiply(type, new Shape(1, out, in, rows), a, true, b, false, 0, dweight, DType.F32);
+      multiply(new Product(type, 1, out, in, rows, true, false), a, b, 0, dweight, DType.F32);
     }
   }
 }

@@ -23,10 +23,11 @@ final class CudaProduct implements ProductKernels {
     long m = c.shape().dim(-2);
     long n = c.shape().last();
     long k = a.shape().dim(transposeA ? -2 : -1);
-    var shape = new CudaGemm.Shape(c.elements() / (m * n), m, n, k);
+    long matrices = c.elements() / (m * n);
+    var product = new CudaGemm.Product(type, matrices, m, n, k, transposeA, transposeB);
     try (var left = matrix(a);
         var right = matrix(b)) {
-      gemm.multiply(type, shape, left, transposeA, right, transposeB, 0, c.address(), type);
+      gemm.multiply(product, left, right, 0, c.address(), type);
     }
   }
 

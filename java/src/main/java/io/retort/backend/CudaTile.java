@@ -35,6 +35,13 @@ record CudaTile(DType type, int m, int n, int threads, double together, double a
     return type == DType.BF16 ? BF16 : F32;
   }
 
+  /// The kernels of a product for a type, one a tile: `<name>128x256_bf16`.
+  static CudaKernel[] kernels(CudaModule module, String name, DType type, String signature) {
+    return of(type).stream()
+        .map(tile -> module.kernel(name + tile, signature))
+        .toArray(CudaKernel[]::new);
+  }
+
   /// Elements along k of a step.
   static int depth(DType type) {
     return STEP_BYTES / type.bytes();
