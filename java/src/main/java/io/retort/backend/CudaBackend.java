@@ -73,7 +73,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     embeddings = new CudaEmbedding(context);
     layouts = new CudaLayout(context);
     mmd = missing(MmdKernels.class);
-    norms = missing(NormKernels.class);
+    norms = new CudaNorm(context);
     optimizers = new CudaOptimizer(context);
     products = new CudaProduct(gemm);
     random = new CudaRandom(context);

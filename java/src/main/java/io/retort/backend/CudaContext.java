@@ -13,7 +13,9 @@ import org.jspecify.annotations.Nullable;
 /// Any thread may use it, one at a time. Nothing waits for the device but [#synchronize].
 final class CudaContext implements AutoCloseable {
   private static final boolean SYNCHRONOUS = "1".equals(System.getenv("RETORT_SYNC"));
-  private static final int COUNTERS = 4096;
+
+  /// Most counters a launch can have.
+  static final int COUNTERS = 4096;
 
   private static volatile @Nullable Current current;
 
