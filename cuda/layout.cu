@@ -1,6 +1,7 @@
 // layout.cu   copies between layouts: rows, borders, permuted axes
-// shapes    copy: rows of `row` units, in images of `lines` where that makes a difference; pad: x (n,h,row) into out (n,height,width) with zeros around;
-//           permute: out (e0,...,e4) dense from x with strides s. A unit is 2, 4, 8 or 16 bytes: what divides every size
+// shapes    copy: rows of `row` units, in images of `lines` where that makes a difference; pad: x (n,h,row) into
+//           out (n,height,width) with zeros around; permute: out (e0,...,e4) dense from x with strides s. A unit is 2, 4, 8
+//           or 16 bytes: what divides every size, stride and address
 // launch    copy, pad, gather: any one-dimensional grid of 256 threads, a thread a unit. transpose: blocks of 256, a block a
 //           square of 32 x 32 elements, grid planes * squares
 // numerics  bits are moved unchanged
