@@ -393,6 +393,7 @@ __device__ __forceinline__ void unpack_weights(const float* __restrict__ parts, 
     if (c0 + channel < c) {
       const float* const from = parts + (batch * taps + tap0 + tap) * pitch + c0 + channel;
       float sum = *from;
+#pragma unroll 8
       for (std::int64_t part = 1; part < count; part++) {
         sum += from[part * batches * taps * pitch];
       }
@@ -424,16 +425,24 @@ __device__ __forceinline__ void thin_patches(const T* __restrict__ thin, T* __re
     const Division pack = divide(i, packs);
     const Division line = divide(pack.quotient, wide_w);
     const Division image = divide(line.quotient, wide_h);
+    const int entry = static_cast<int>(pack.remainder) * N;
+    int channel = entry / (kh * kw);
+    int a = entry % (kh * kw) / kw;
+    int b = entry % kw;
     float v[N];
 #pragma unroll
     for (int e = 0; e < N; e++) {
-      const int entry = static_cast<int>(pack.remainder) * N + e;
-      const int channel = entry / (kh * kw);
-      const int tap = entry % (kh * kw);
-      const std::int64_t y = met(image.remainder, tap / kw, stride, padding, gradient, thin_h);
-      const std::int64_t x = met(line.remainder, tap % kw, stride, padding, gradient, thin_w);
+      const std::int64_t y = met(image.remainder, a, stride, padding, gradient, thin_h);
+      const std::int64_t x = met(line.remainder, b, stride, padding, gradient, thin_w);
       const bool inside = channel < channels && y >= 0 && x >= 0;
       v[e] = inside ? rt_load(thin + ((image.quotient * thin_h + y) * thin_w + x) * channels + channel) : 0.0f;
+      if (++b == kw) {
+        b = 0;
+        if (++a == kh) {
+          a = 0;
+          channel++;
+        }
+      }
     }
     rt_store(patches + i * N, v);
   }
@@ -580,7 +589,7 @@ RT_CONV2D(f32, float, 64, 64, 32, 32)
     thin_sums(products, bias, thin, images, in_h, in_w, channels, out_h, out_w, static_cast<int>(n), kh, kw, stride,   \
               padding, gradient != 0);                                                                                 \
   }                                                                                                                    \
-  RT_KERNEL_OCCUPANCY(rt_conv2d_direct_##suffix, 256, 4,                                                               \
+  RT_KERNEL_OCCUPANCY(rt_conv2d_direct_##suffix, 256, 2,                                                               \
                       (const T* __restrict__ in, const float* __restrict__ weight, const float* __restrict__ bias,     \
                        T* __restrict__ out, RT_SIZES, std::int32_t gradient, std::int64_t groups)) {                   \
     direct(in, weight, bias, out, images, in_h, in_w, channels, out_h, out_w, n, kh, kw, stride, padding, groups,      \

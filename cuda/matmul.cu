@@ -85,6 +85,7 @@ __device__ __forceinline__ void sum_parts(const float* __restrict__ parts, const
   for (std::int64_t i = rt_global_thread(); i < elements / N; i += rt_global_threads()) {
     float sum[N];
     rt_load(parts + i * N, sum);
+#pragma unroll 8
     for (std::int64_t part = 1; part < count; part++) {
       float v[N];
       rt_load(parts + part * elements + i * N, v);
@@ -102,61 +103,6 @@ __device__ __forceinline__ void sum_parts(const float* __restrict__ parts, const
       }
     }
     rt_store(out + i * N, sum);
-  }
-}
-
-// parts (part, columns): sums over the rows of each part. A block takes 32 N columns: lanes side by side, warps below each
-// other, whose sums are then added in ascending order.
-template <int N, class T>
-__device__ __forceinline__ void column_sums(const T* __restrict__ x, float* __restrict__ parts, std::int64_t rows,
-                                            std::int64_t columns, std::int64_t rows_of_part) {
-  constexpr int kWarps = 8;
-  constexpr int kAhead = 4;  // rows loaded before they are added
-  RT_SHARED(float[kWarps][32 * N], warp_sums);
-  const std::int64_t column = (std::int64_t{blockIdx.x} * 32 + rt_lane()) * N;
-  const std::int64_t first = blockIdx.y * rows_of_part;
-  const std::int64_t end = min(first + rows_of_part, rows);
-  float sum[N] = {};
-  if (column < columns) {
-    std::int64_t row = first + rt_warp();
-    for (; row + (kAhead - 1) * kWarps < end; row += kAhead * kWarps) {
-      float v[kAhead][N];
-#pragma unroll
-      for (int i = 0; i < kAhead; i++) {
-        rt_load(x + (row + i * kWarps) * columns + column, v[i]);
-      }
-#pragma unroll
-      for (int i = 0; i < kAhead; i++) {
-#pragma unroll
-        for (int e = 0; e < N; e++) {
-          sum[e] += v[i][e];
-        }
-      }
-    }
-    for (; row < end; row += kWarps) {
-      float v[N];
-      rt_load(x + row * columns + column, v);
-#pragma unroll
-      for (int e = 0; e < N; e++) {
-        sum[e] += v[e];
-      }
-    }
-  }
-#pragma unroll
-  for (int e = 0; e < N; e++) {
-    warp_sums[rt_warp()][32 * e + rt_lane()] = sum[e];
-  }
-  __syncthreads();
-  const int mine = static_cast<int>(threadIdx.x);
-  const std::int64_t to = std::int64_t{blockIdx.x} * 32 * N + mine;
-  if (mine < 32 * N && to < columns) {
-    const int from = mine % N * 32 + mine / N;
-    float total = warp_sums[0][from];
-#pragma unroll
-    for (int warp = 1; warp < kWarps; warp++) {
-      total += warp_sums[warp][from];
-    }
-    parts[blockIdx.y * columns + to] = total;
   }
 }
 
@@ -195,25 +141,16 @@ RT_PACK_ROWS(f32_f32, float, float)
 RT_PACK_ROWS(f32_bf16, float, rt_bf16)
 RT_PACK_ROWS(bf16_bf16, rt_bf16, rt_bf16)
 
-#define RT_SUMS(suffix, T)                                                                                             \
-  RT_KERNEL(rt_sum_parts_##suffix, (const float* __restrict__ parts, const float* __restrict__ bias,                   \
-                                    T* __restrict__ out, std::int64_t elements, std::int64_t n, std::int64_t count)) { \
+#define RT_SUM_PARTS(suffix, T)                                                                                        \
+  RT_KERNEL_OCCUPANCY(rt_sum_parts_##suffix, 256, 1,                                                                   \
+                      (const float* __restrict__ parts, const float* __restrict__ bias, T* __restrict__ out,           \
+                       std::int64_t elements, std::int64_t n, std::int64_t count)) {                                   \
     if (elements % 4 == 0 && (bias == nullptr || n % 4 == 0) && rt_aligned(parts, bias, out)) {                        \
       sum_parts<4>(parts, bias, out, elements, n, count);                                                              \
     } else {                                                                                                           \
       sum_parts<1>(parts, bias, out, elements, n, count);                                                              \
     }                                                                                                                  \
-  }                                                                                                                    \
-  RT_KERNEL_OCCUPANCY(rt_column_sums_##suffix, 256, 1,                                                                 \
-                      (const T* __restrict__ x, float* __restrict__ parts, std::int64_t rows, std::int64_t columns,    \
-                       std::int64_t rows_of_part)) {                                                                   \
-    column_sums<RT_WIDTH<T>>(x, parts, rows, columns, rows_of_part);                                                   \
-  }                                                                                                                    \
-  RT_KERNEL_OCCUPANCY(rt_column_sums_odd_##suffix, 256, 1,                                                             \
-                      (const T* __restrict__ x, float* __restrict__ parts, std::int64_t rows, std::int64_t columns,    \
-                       std::int64_t rows_of_part)) {                                                                   \
-    column_sums<1>(x, parts, rows, columns, rows_of_part);                                                             \
   }
 
-RT_SUMS(f32, float)
-RT_SUMS(bf16, rt_bf16)
+RT_SUM_PARTS(f32, float)
+RT_SUM_PARTS(bf16, rt_bf16)

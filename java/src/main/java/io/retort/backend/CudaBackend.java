@@ -64,20 +64,21 @@ public final class CudaBackend implements Backend, AutoCloseable {
     }
     context = CudaContext.open(driver, devices.getFirst());
     var gemm = new CudaGemm(context);
+    var sums = new CudaReduction(context);
 
     // one line a family, alphabetical
     attention = missing(AttentionKernels.class);
     augmentations = new CudaAugment(context);
-    convolutions = new CudaConvolution(context, gemm);
+    convolutions = new CudaConvolution(context, gemm, sums);
     elementwise = new CudaElementwise(context);
     embeddings = new CudaEmbedding(context);
     layouts = new CudaLayout(context);
     mmd = missing(MmdKernels.class);
     norms = new CudaNorm(context);
     optimizers = new CudaOptimizer(context);
-    products = new CudaProduct(gemm);
+    products = new CudaProduct(gemm, sums);
     random = new CudaRandom(context);
-    reductions = new CudaReduction(context);
+    reductions = sums;
     resampling = new CudaResample(context);
     scores = missing(ScoreKernels.class);
     softmax = new CudaSoftmax(context);

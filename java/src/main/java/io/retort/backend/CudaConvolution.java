@@ -2,6 +2,7 @@ package io.retort.backend;
 
 import io.retort.backend.CudaGemm.Matrix;
 import io.retort.backend.CudaGemm.Product;
+import io.retort.op.AxisGroups;
 import io.retort.op.Conv2d;
 import io.retort.op.ConvolutionKernels;
 import io.retort.tensor.DType;
@@ -43,6 +44,7 @@ final class CudaConvolution implements ConvolutionKernels {
   private static final String SIZES = "llllllliiii";
 
   private final CudaGemm gemm;
+  private final CudaReduction sums;
   private final CudaKernel[][] products = new CudaKernel[DType.values().length][];
   private final CudaKernel[][] weightProducts = new CudaKernel[DType.values().length][];
   private final CudaKernels packWeights;
@@ -53,11 +55,12 @@ final class CudaConvolution implements ConvolutionKernels {
   private final CudaKernels directWeights;
 
   CudaConvolution(CudaContext context) {
-    this(context, new CudaGemm(context));
+    this(context, new CudaGemm(context), new CudaReduction(context));
   }
 
-  CudaConvolution(CudaContext context, CudaGemm gemm) {
+  CudaConvolution(CudaContext context, CudaGemm gemm, CudaReduction sums) {
     this.gemm = gemm;
+    this.sums = sums;
     var module = new CudaModule(context, "conv2d");
     for (DType type : List.of(DType.F32, DType.BF16)) {
       products[type.ordinal()] =
@@ -199,8 +202,7 @@ final class CudaConvolution implements ConvolutionKernels {
       Conv2d conv, Tensor x, Tensor gradOut, Tensor gradWeight, @Nullable Tensor gradBias) {
     Sizes sizes = Sizes.of(conv, x, gradWeight, gradOut);
     if (gradBias != null) {
-      gemm.sumColumns(
-          gradOut.address(), sizes.type, sizes.y.pixels(), sizes.y.c, gradBias.address());
+      sums.sum(new AxisGroups(1, 1, 1, sizes.y.pixels(), sizes.y.c, 1), gradOut, 1, gradBias);
     }
     if (sizes.dense()) {
       gemm.linearWeight(

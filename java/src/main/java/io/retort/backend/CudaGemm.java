@@ -13,19 +13,10 @@ import org.jspecify.annotations.Nullable;
 /// boundary, or that has another type than the product, is packed into scratch first.
 final class CudaGemm {
   private static final int ACCESS_BYTES = 16;
-  private static final int THREADS = 256;
   private static final int MOST_MATRICES = 65535;
 
   /// How a and b are stored: n as they are multiplied, t transposed.
   private static final List<String> LAYOUTS = List.of("nn", "nt", "tn", "tt");
-
-  /// Blocks that a sum of columns is cut into, and rows that are worth a block.
-  private static final long SUM_BLOCKS = 264;
-
-  private static final long SUM_ROWS = 64;
-
-  /// Lanes side by side in a sum of columns.
-  private static final int LANES = 32;
 
   private final CudaMemory memory;
   private final CudaTiling.Choice tiling;
@@ -37,8 +28,6 @@ final class CudaGemm {
   private final CudaKernel narrow;
   private final CudaKernel widthOnlyHalf;
   private final CudaKernels sumParts;
-  private final CudaKernels columnSums;
-  private final CudaKernels oddColumnSums;
 
   CudaGemm(CudaContext context) {
     this(context, CudaTiling::fastest);
@@ -57,8 +46,6 @@ final class CudaGemm {
     narrow = module.kernel("rt_pack_rows_f32_bf16", "pplll");
     widthOnlyHalf = module.kernel("rt_pack_rows_bf16_bf16", "pplll");
     sumParts = module.typed("rt_sum_parts", "ppplll");
-    columnSums = module.typed("rt_column_sums", "pplll");
-    oddColumnSums = module.typed("rt_column_sums_odd", "pplll");
   }
 
   /// How a product of this shape is cut.
@@ -215,29 +202,6 @@ final class CudaGemm {
         .i64(columns)
         .i64(count)
         .over(elements, 4);
-  }
-
-  /// Writes the sums over the rows of x, float32.
-  void sumColumns(long x, DType type, long rows, long columns, long out) {
-    int width = ACCESS_BYTES / type.bytes();
-    boolean odd = columns % width != 0 || x % ACCESS_BYTES != 0;
-    long across = Math.ceilDiv(columns, (long) LANES * (odd ? 1 : width));
-    long wanted = Math.min(Math.ceilDiv(SUM_BLOCKS, across), Math.ceilDiv(rows, SUM_ROWS));
-    long rowsOfPart = Math.ceilDiv(rows, wanted);
-    long parts = Math.ceilDiv(rows, rowsOfPart);
-    try (Matrix sums = parts == 1 ? Matrix.at(out) : floats(parts * columns)) {
-      (odd ? oddColumnSums : columnSums)
-          .begin(type)
-          .address(x)
-          .address(sums.address)
-          .i64(rows)
-          .i64(columns)
-          .i64(rowsOfPart)
-          .launch(across, parts, 1, THREADS, 0);
-      if (parts > 1) {
-        sum(sums.address, parts, columns, columns, 0, out, DType.F32);
-      }
-    }
   }
 
   // --- a dense layer -----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 package io.retort.backend;
 
+import io.retort.op.AxisGroups;
 import io.retort.op.ProductKernels;
 import io.retort.tensor.DType;
 import io.retort.tensor.Tensor;
@@ -8,13 +9,15 @@ import org.jspecify.annotations.Nullable;
 /// [ProductKernels] as `cuda/matmul.cu` computes them.
 final class CudaProduct implements ProductKernels {
   private final CudaGemm gemm;
+  private final CudaReduction sums;
 
   CudaProduct(CudaContext context) {
-    this(new CudaGemm(context));
+    this(new CudaGemm(context), new CudaReduction(context));
   }
 
-  CudaProduct(CudaGemm gemm) {
+  CudaProduct(CudaGemm gemm, CudaReduction sums) {
     this.gemm = gemm;
+    this.sums = sums;
   }
 
   @Override
@@ -74,12 +77,8 @@ final class CudaProduct implements ProductKernels {
 
   @Override
   public void linearBiasGradient(Tensor gradOut, Tensor gradBias) {
-    gemm.sumColumns(
-        gradOut.address(),
-        gradOut.dtype(),
-        rows(gradOut),
-        gradOut.shape().last(),
-        gradBias.address());
+    sums.sum(
+        new AxisGroups(1, 1, 1, rows(gradOut), gradOut.shape().last(), 1), gradOut, 1, gradBias);
   }
 
   private static long rows(Tensor x) {
