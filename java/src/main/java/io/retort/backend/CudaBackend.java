@@ -80,7 +80,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     random = new CudaRandom(context);
     reductions = sums;
     resampling = new CudaResample(context);
-    scores = missing(ScoreKernels.class);
+    scores = new CudaScore(context);
     softmax = new CudaSoftmax(context);
   }
 
