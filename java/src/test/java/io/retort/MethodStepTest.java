@@ -4,6 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.retort.backend.CpuBackend;
+import io.retort.backend.CudaBackend;
+import io.retort.backend.CudaBinding;
+import io.retort.bindings.cuda.CudaLibrary;
 import io.retort.checkpoint.ModelFile;
 import io.retort.data.Batch;
 import io.retort.data.BatchSampler;
@@ -45,8 +48,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/// Every method takes a few steps: its losses are the stored ones, and it changes what it declares
-/// and nothing else.
+/// Every method takes a few steps: its losses are the stored ones, on CUDA's emulator too, and it
+/// changes what it declares and nothing else.
 class MethodStepTest {
   /// Kernels may sum in another order on another processor. The recipes below have a large eps, so
   /// that Adam does not turn the sign of a gradient that is almost zero into a whole step.
@@ -62,7 +65,7 @@ class MethodStepTest {
   @BeforeAll
   static void drawTeacher() {
     Recipe recipe = recipe(MethodName.EDM);
-    try (Trainer trainer = wiring(recipe).fresh(null)) {
+    try (Trainer trainer = wiring(recipe, CpuBackend.open()).fresh(null)) {
       trainer.run(batches(recipe, trainer), () -> false, event -> {});
       Parameters weights = trainer.roles().firstEntry().getValue().weights();
       UNet net = (UNet) trainer.roles().firstEntry().getValue().role().net();
@@ -118,9 +121,13 @@ class MethodStepTest {
   }
 
   private static Wiring wiring(Recipe recipe) {
+    return wiring(recipe, CpuBackend.open());
+  }
+
+  private static Wiring wiring(Recipe recipe, Backend backend) {
     Dataset data =
         recipe.method() == MethodName.CLASSIFIER ? Datasets.get(recipe.data()) : TinyData.SET;
-    return new Wiring(recipe, data, CpuBackend.open());
+    return new Wiring(recipe, data, backend);
   }
 
   private static LongFunction<Batch> batches(Recipe recipe, Trainer trainer) {
@@ -140,7 +147,11 @@ class MethodStepTest {
       Set<String> trained) {}
 
   private static Taken take(Recipe recipe) {
-    try (Trainer trainer = wiring(recipe).fresh(teacher)) {
+    return take(recipe, CpuBackend.open());
+  }
+
+  private static Taken take(Recipe recipe, Backend backend) {
+    try (Trainer trainer = wiring(recipe, backend).fresh(teacher)) {
       Map<String, float[]> before = weights(trainer);
       SequencedMap<String, Double> losses = new LinkedHashMap<>();
       trainer.run(
@@ -180,8 +191,21 @@ class MethodStepTest {
   @ParameterizedTest
   @EnumSource
   void lossesAreTheStoredOnes(MethodName method) {
-    SequencedMap<String, Double> losses = take(recipe(method)).losses();
+    assertStored(method, take(recipe(method)).losses());
+  }
 
+  @ParameterizedTest
+  @EnumSource
+  void cudaTakesTheSameSteps(MethodName method) {
+    Backend cuda = CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR);
+    long live = cuda.memory().liveBlocks();
+
+    assertStored(method, take(recipe(method), cuda).losses());
+
+    assertThat(cuda.memory().liveBlocks()).as("live tensors").isEqualTo(live);
+  }
+
+  private static void assertStored(MethodName method, SequencedMap<String, Double> losses) {
     assertThat(losses.keySet()).containsExactlyElementsOf(golden(method).sequencedKeySet());
     golden(method)
         .forEach((name, stored) ->
