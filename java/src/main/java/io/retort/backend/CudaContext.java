@@ -1,6 +1,7 @@
 package io.retort.backend;
 
 import io.retort.bindings.cuda.CudaDriver;
+import io.retort.bindings.cuda.CudaDriver.DeviceAttribute;
 import io.retort.bindings.cuda.CudaEmulator;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.bindings.cuda.CudaImages;
@@ -56,6 +57,10 @@ final class CudaContext implements AutoCloseable {
           CudaBackend.NAME,
           "this build has kernels for %s, not for %s"
               .formatted(String.join(", ", CudaImages.targets()), device));
+    }
+    if (driver.deviceGetAttribute(DeviceAttribute.MEMORY_POOLS_SUPPORTED, device.handle()) == 0) {
+      throw new UnsupportedOpException(
+          "every op", CudaBackend.NAME, device + " allocates no memory in the order of a stream");
     }
     return new CudaContext(driver, device, target.get());
   }

@@ -15,11 +15,6 @@ public interface CudaDriver {
   /// What of a device can be asked, with the driver's number for it.
   enum DeviceAttribute {
     MULTIPROCESSOR_COUNT(16),
-    CLOCK_KILOHERTZ(13),
-    MEMORY_CLOCK_KILOHERTZ(36),
-    MEMORY_BUS_BITS(37),
-    L2_CACHE_BYTES(38),
-    THREADS_PER_MULTIPROCESSOR(39),
     COMPUTE_CAPABILITY_MAJOR(75),
     COMPUTE_CAPABILITY_MINOR(76),
     SHARED_BYTES_PER_BLOCK(97),
