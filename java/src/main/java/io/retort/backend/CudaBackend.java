@@ -208,6 +208,11 @@ public final class CudaBackend implements Backend, AutoCloseable {
     return softmax;
   }
 
+  /// A new clock of what is queued on the device.
+  public CudaTimer timer() {
+    return new CudaTimer(context);
+  }
+
   /// The controls of the emulator, if this is no real device.
   public Optional<CudaEmulator> emulator() {
     return context.emulator();
