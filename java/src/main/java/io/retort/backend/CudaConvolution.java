@@ -15,16 +15,19 @@ import org.jspecify.annotations.Nullable;
 ///
 /// - 1x1 kernels that take every pixel as it is are dense layers over the channels;
 /// - a side of at most 4 channels is written out as patches, or summed from products with every
-///   tap, so that the wide side is read once, by an ordinary product;
-/// - groups, and kernels or images too large for the steps of a product, take a thread a result;
+///   tap, so that the wide side is read once, by an ordinary product; so are long kernels;
+/// - groups, and what is too large for the steps of a product, take a thread a result;
 /// - everything else is an implicit product over (tap, channel).
 final class CudaConvolution implements ConvolutionKernels {
   private static final int THREADS = 256;
 
-  /// Channels of a thin side, and entries of a patch beyond which patches outweigh the wide side.
+  /// Channels of a thin side.
   private static final int THIN_CHANNELS = 4;
 
-  private static final long THIN_ENTRIES = 128;
+  /// Most entries of a patch, and most elements of patches for each of both sides.
+  private static final double MOST_ENTRIES = 1 << 20;
+
+  private static final double PATCHES = 4;
 
   /// Taps of an axis that the products keep in bits of a word.
   private static final int MOST_TAPS = 15;
@@ -86,6 +89,10 @@ final class CudaConvolution implements ConvolutionKernels {
     long pixels() {
       return images * h * w;
     }
+
+    long elements() {
+      return pixels() * c;
+    }
   }
 
   /// A convolution of given shapes.
@@ -110,25 +117,32 @@ final class CudaConvolution implements ConvolutionKernels {
       return taps() == 1 && stride() == 1 && conv.padding() == 0 && conv.groups() == 1;
     }
 
-    boolean thin() {
-      long channels = Math.min(x.c, y.c);
-      return channels <= THIN_CHANNELS && channels * taps() <= THIN_ENTRIES && conv.groups() == 1;
+    /// Whether one side is written out as patches: it has few channels, or the kernel has more taps
+    /// than a product can tell apart; and the patches are not out of proportion.
+    boolean patched() {
+      Side thin = thinInput() ? x : y;
+      Side wide = thinInput() ? y : x;
+      double entries = (double) thin.c * kh * kw;
+      return conv.groups() == 1
+          && (thin.c <= THIN_CHANNELS || Math.max(kh, kw) > MOST_TAPS)
+          && entries <= MOST_ENTRIES
+          && entries * wide.pixels() <= PATCHES * (x.elements() + y.elements());
     }
 
     boolean thinInput() {
       return x.c <= y.c;
     }
 
-    /// Whether the products' 32-bit steps reach across a tile and its weights.
+    /// Whether the 32-bit steps of a product would not reach across a tile and its weights.
     boolean direct() {
       long pitch = Math.max(CudaGemm.pitch(type, x.c), CudaGemm.pitch(type, y.c));
       long image = Math.max(x.h * x.w, y.h * y.w) * pitch;
       long fewest = Math.max(1, x.h / stride()) * Math.max(1, x.w / stride());
       long images = TILE / Math.min(fewest, y.h * y.w) + 2;
-      long line = Math.max(x.w, y.w) * pitch * (kh + stride());
+      long line = Math.max(x.w, y.w) * pitch;
       return conv.groups() > 1
           || Math.max(kh, kw) > MOST_TAPS
-          || images * image + line > Integer.MAX_VALUE
+          || images * image + line * (kh + stride() + 2L * conv.padding()) > Integer.MAX_VALUE
           || TILE * taps() * pitch > Integer.MAX_VALUE;
     }
 
@@ -163,9 +177,9 @@ final class CudaConvolution implements ConvolutionKernels {
           sizes.x.pixels(),
           sizes.x.c,
           sizes.y.c);
-    } else if (sizes.thin() && sizes.thinInput()) {
+    } else if (sizes.patched() && sizes.thinInput()) {
       spread(sizes, x, weight, offset, y, false);
-    } else if (sizes.thin()) {
+    } else if (sizes.patched()) {
       gather(sizes, x, weight, offset, y, false);
     } else if (sizes.direct()) {
       direct(sizes, x, weight, offset, y, false);
@@ -186,9 +200,9 @@ final class CudaConvolution implements ConvolutionKernels {
           sizes.x.pixels(),
           sizes.x.c,
           sizes.y.c);
-    } else if (sizes.thin() && sizes.thinInput()) {
+    } else if (sizes.patched() && sizes.thinInput()) {
       gather(sizes, gradOut, weight, 0, gradX, true);
-    } else if (sizes.thin()) {
+    } else if (sizes.patched()) {
       spread(sizes, gradOut, weight, 0, gradX, true);
     } else if (sizes.direct()) {
       direct(sizes, gradOut, weight, 0, gradX, true);
@@ -213,7 +227,7 @@ final class CudaConvolution implements ConvolutionKernels {
           sizes.x.pixels(),
           sizes.x.c,
           sizes.y.c);
-    } else if (sizes.thin()) {
+    } else if (sizes.patched()) {
       thinWeights(sizes, x, gradOut, gradWeight);
     } else if (sizes.direct()) {
       directWeights(sizes, x, gradOut, gradWeight);

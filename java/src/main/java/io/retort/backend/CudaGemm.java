@@ -3,7 +3,9 @@ package io.retort.backend;
 import io.retort.backend.CudaMemory.Scratch;
 import io.retort.tensor.DType;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /// Products of matrices on the device, as `cuda/matmul.cu` computes them: what dense layers,
@@ -20,6 +22,7 @@ final class CudaGemm {
 
   private final CudaMemory memory;
   private final CudaTiling.Choice tiling;
+  private final Map<Extents, CudaTiling> tilings = new HashMap<>();
 
   /// By type, layout and tile.
   private final List<CudaKernel[]> kernels = new ArrayList<>();
@@ -48,10 +51,18 @@ final class CudaGemm {
     sumParts = module.typed("rt_sum_parts", "ppplll");
   }
 
-  /// How a product of this shape is cut.
+  /// How a product of this shape is cut; asked again and again for the same shapes.
   CudaTiling tiling(DType type, long matrices, long rows, long columns, long steps) {
-    return tiling.of(type, matrices, rows, columns, steps);
+    var extents = new Extents(type, matrices, rows, columns, steps);
+    CudaTiling cut = tilings.get(extents);
+    if (cut == null) {
+      cut = tiling.of(type, matrices, rows, columns, steps);
+      tilings.put(extents, cut);
+    }
+    return cut;
   }
+
+  private record Extents(DType type, long matrices, long rows, long columns, long steps) {}
 
   /// A matrix as a product reads it, row-major with `pitch` elements from row to row; owns the
   /// scratch it lies in, if any.

@@ -195,7 +195,8 @@ final class CudaProductTest {
 
   @Test
   void convolutionsOverTheEdges() {
-    everyTiling("3x3", bench -> convolve(bench, new Conv2d(1, 1, 1), 1, 9, 15, 40, 264, 3, 3));
+    everyTiling("3x3", bench -> convolve(bench, new Conv2d(1, 1, 1), 1, 9, 15, 40, 72, 3, 3));
+    everyTiling("2x1", bench -> convolve(bench, new Conv2d(1, 0, 1), 1, 11, 14, 24, 264, 2, 1));
     everyTiling("oblong", bench -> convolve(bench, new Conv2d(1, 0, 1), 2, 8, 9, 48, 16, 3, 2));
     everyTiling("odd", bench -> convolve(bench, new Conv2d(1, 1, 1), 1, 6, 7, 13, 11, 3, 3));
     everyTiling("1x1", bench -> convolve(bench, new Conv2d(1, 0, 1), 2, 5, 7, 24, 72, 1, 1));
@@ -234,9 +235,19 @@ final class CudaProductTest {
   }
 
   @Test
+  void longKernels() {
+    everyTiling(
+        "more taps than bits",
+        bench -> convolve(bench, new Conv2d(1, 8, 1), 1, 5, 17, 6, 5, 1, 17));
+    everyTiling(
+        "patches side by side",
+        bench -> convolve(bench, new Conv2d(16, 0, 1), 2, 16, 33, 3, 72, 16, 16));
+  }
+
+  @Test
   void shapesThatTakeNoProduct() {
     everyTiling(
-        "a long kernel", bench -> convolve(bench, new Conv2d(1, 8, 1), 1, 5, 17, 6, 5, 1, 17));
+        "out of proportion", bench -> convolve(bench, new Conv2d(1, 0, 1), 2, 2, 30, 6, 5, 1, 16));
     everyTiling("groups", bench -> convolve(bench, new Conv2d(2, 1, 3), 2, 5, 6, 9, 6, 3, 3));
   }
 
