@@ -1,14 +1,15 @@
 // layer_norm.cu   y = (x - mean_r) rstd_r gamma_c + beta_c over the last axis; its gradients
 // shapes    x,y,dx,dy (R,C) f32 or bf16   gamma,beta (C), mean,rstd (R) f32   partial (blocks, 2, C) f32
-// launch    128 threads. A row belongs to a team, a warp (`warps` != 0, for C <= 512) or the block, and any one-dimensional
-//           grid will do: teams stride over rows. The gradient's grid says how many partial sums there are;
-//           rt_norm_parameters (group_norm.cu) adds them
-// numerics  f32; mean, then centred squares whose rest corrects the rounded mean: a mean of 1000 costs no digits. The order
-//           of sums is given by C and, for parameter gradients, by the grid
-// traffic   forward reads x and writes y, backward reads x, dy and writes dx, once each while a row fits a team's registers
-//           (C <= 512 a warp, 2048 a block; wider rows are read again, from a cache if they fit it): memory-bound at 8 and 15
-//           FLOP an element. H100 at 3.0 TB/s, (65536,256): forward f32 134 MB 45 us, bf16 22 us; backward 67 and 34 us;
-//           expected 85% of that, since 12 warps a multiprocessor have 32 KB and more in flight
+// launch    128 threads. A row belongs to a team, a warp (`warps` != 0, for C <= 512) or the block, and any
+//           one-dimensional grid will do: teams stride over rows. The gradient's grid says how many partial sums there
+//           are; rt_norm_parameters (group_norm_gradient.cu) adds them
+// numerics  f32; mean, then centred squares whose rest corrects the rounded mean: a mean of 1000 costs no digits. The
+//           order of sums is given by C and, for parameter gradients, by the grid
+// traffic   forward reads x and writes y, backward reads x, dy and writes dx, once each while a row fits a team's
+//           registers (C <= 512 a warp, 2048 a block; wider rows are read again, from a cache if they fit it):
+//           memory-bound at 8 and 15 FLOP an element. H100 at 3.0 TB/s, (65536,256): forward f32 134 MB 45 us, bf16 22
+//           us; backward 67 and 34 us; expected 85% of that, since 12 warps a multiprocessor have 32 KB and more in
+//           flight
 // measured  not measured yet
 // spills    none
 // limits    R >= 1, 1 <= C < 2^31. `pack` neighbours are read at once: 16 bytes or one element; it divides C
@@ -288,19 +289,19 @@ __device__ __forceinline__ void with_variant(int pack, bool warps, Body body) {
 }  // namespace
 
 #define RT_LAYER_NORM(suffix, T)                                                                                      \
-  RT_KERNEL_OCCUPANCY(rt_layer_norm_##suffix, kThreads, 3,                                                                                \
-            (const T* __restrict__ x, const float* __restrict__ gamma, const float* __restrict__ beta,                \
-             T* __restrict__ y, float* __restrict__ mean, float* __restrict__ rstd, std::int64_t rows,                \
-             std::int32_t channels, float eps, std::int32_t pack, std::int32_t warps)) {                              \
+  RT_KERNEL_OCCUPANCY(rt_layer_norm_##suffix, kThreads, 3,                                                            \
+                      (const T* __restrict__ x, const float* __restrict__ gamma, const float* __restrict__ beta,      \
+                       T* __restrict__ y, float* __restrict__ mean, float* __restrict__ rstd, std::int64_t rows,      \
+                       std::int32_t channels, float eps, std::int32_t pack, std::int32_t warps)) {                    \
     with_variant<T>(pack, warps != 0, [=](auto width, auto team) {                                                    \
       forward<decltype(width)::value, decltype(team)::value>(x, gamma, beta, y, mean, rstd, rows, channels, eps);     \
     });                                                                                                               \
   }                                                                                                                   \
-  RT_KERNEL_OCCUPANCY(rt_layer_norm_gradient_##suffix, kThreads, 3,                                                                    \
-            (const T* __restrict__ x, const T* __restrict__ dy, const float* __restrict__ gamma,                      \
-             const float* __restrict__ mean, const float* __restrict__ rstd, T* __restrict__ dx,                      \
-             float* __restrict__ partial, std::int64_t rows, std::int32_t channels, std::int32_t pack,                \
-             std::int32_t warps)) {                                                                                   \
+  RT_KERNEL_OCCUPANCY(rt_layer_norm_gradient_##suffix, kThreads, 3,                                                   \
+                      (const T* __restrict__ x, const T* __restrict__ dy, const float* __restrict__ gamma,            \
+                       const float* __restrict__ mean, const float* __restrict__ rstd, T* __restrict__ dx,            \
+                       float* __restrict__ partial, std::int64_t rows, std::int32_t channels, std::int32_t pack,      \
+                       std::int32_t warps)) {                                                                         \
     with_variant<T>(pack, warps != 0, [=](auto width, auto team) {                                                    \
       backward<decltype(width)::value, decltype(team)::value>(x, dy, gamma, mean, rstd, dx, partial, rows, channels); \
     });                                                                                                               \

@@ -1,15 +1,17 @@
 // score_difference.cu   noising, EDM preconditioning, the denoising loss, and the gradients of score distillation
 // shapes    images (N,P) with P = H W C, sigma (N), losses (1), everything f32
 // launch    elementwise: any one-dimensional grid of 256 threads. rt_weighted_squares: any grid of 256, one partial sum a
-//           block. rt_score_difference and rt_sid: one block a sample, of at least P / 16 threads up to 1024, the sample in
-//           its registers. Larger samples in chunks: rt_score_sums, then rt_score_gradient or rt_sid_gradient, both N *
-//           chunks blocks of 256. The last block adds up the loss: `partial` has a number a block (a sample, where samples
-//           have a loss of their own), `counter` is as common/last_block.cuh says
-// numerics  f32; sums are trees over threads and, of losses, over blocks in order. What a sum adds is given by shape and launch
-// traffic   T = 4 N P bytes; noise 2 T, input 2 T, output 3 T, its backward 2 or 3 T, edm loss 3 T, DI 3 T, DMD 4 T, SiD 6 T:
-//           each tensor once, for no distance needs a pass of its own. In chunks DMD 6 T and SiD 9 T. At most 25 FLOP an
-//           element, noise 50 instructions: memory-bound. H100 at 3.0 TB/s, 256 x 3072: T = 3.1 MB, DMD 4.2 us by bytes, but
-//           bound by the latency of one launch, one load, one sum and one store: 5 us expected. 256 x 12288: 17 us
+//           block. rt_score_difference and rt_sid: one block a sample, of at least P / 16 threads up to 1024, the sample
+//           in its registers. Larger samples in chunks: rt_score_sums, then rt_score_gradient or rt_sid_gradient, both N
+//           * chunks blocks of 256. The last block adds up the loss: `partial` has a number a block (a sample, where
+//           samples have a loss of their own), `counter` is as common/last_block.cuh says
+// numerics  f32; sums are trees over threads and, of losses, over blocks in order. What a sum adds is given by shape and
+//           launch
+// traffic   T = 4 N P bytes; noise 2 T, input 2 T, output 3 T, its backward 2 or 3 T, edm loss 3 T, DI 3 T, DMD 4 T, SiD
+//           6 T: each tensor once, for no distance needs a pass of its own. In chunks DMD 6 T and SiD 9 T. At most 25
+//           FLOP an element, noise 50 instructions: memory-bound. H100 at 3.0 TB/s, 256 x 3072: T = 3.1 MB, DMD 4.2 us by
+//           bytes, but bound by the latency of one launch, one load, one sum and one store: 5 us expected. 256 x 12288:
+//           17 us
 // measured  not measured yet
 // spills    none
 // limits    N, P >= 1; noise N P <= 2^34. `pack` is 4 where all pointers are 16-byte aligned and 4 divides P, else 1
@@ -112,7 +114,8 @@ __device__ __forceinline__ void add_loss(float part, std::int64_t index, std::in
 // `distance`, or `floor` where that is larger; NaN stays.
 __device__ __forceinline__ float normaliser(float distance, float floor) { return distance < floor ? floor : distance; }
 
-// What a sample contributes with real r and fake f, and its gradients from what a thread keeps; slope = 1 / (normaliser N P).
+// A form of the loss with real r and fake f: what an element adds to the two sums of its sample, and its gradients from
+// what was kept of it; slope = scale / normaliser.
 struct Dmd {
   float* __restrict__ gradient;
 
@@ -267,8 +270,8 @@ __device__ __forceinline__ void chunk_sums(const Images& images, const Form& for
 
 // Gradients of each chunk, backwards to meet what the second-level cache still has; first chunks bring the loss.
 template <int V, class Form>
-__device__ __forceinline__ void chunk_gradients(const Images& images, const Form& form, const Loss& loss, std::int64_t size,
-                                                const float* __restrict__ from) {
+__device__ __forceinline__ void chunk_gradients(const Images& images, const Form& form, const Loss& loss,
+                                                std::int64_t size, const float* __restrict__ from) {
   const Chunk chunk(images, size, gridDim.x - 1 - blockIdx.x);
   float sums[2] = {};
   for (int i = static_cast<int>(threadIdx.x); i < chunk.chunks; i += static_cast<int>(blockDim.x)) {
@@ -378,7 +381,7 @@ RT_KERNEL_OCCUPANCY(rt_edm_output_backward, 256, 4, (const float* __restrict__ d
 
 // --- losses --------------------------------------------------------------------------------------------
 
-// loss = scale sum w (d - y)^2, gradient = 2 scale w (d - y), w = constant + 1 / sigma_n^2, or constant where sigma is null
+// loss = scale sum w (d - y)^2, gradient = 2 scale w (d - y); w = constant + 1 / sigma_n^2, or constant without sigma
 RT_KERNEL(rt_weighted_squares, (const float* __restrict__ d, const float* __restrict__ y, const float* __restrict__ sigma,
                                 float* __restrict__ gradient, float constant, float scale, float* loss, float* partial,
                                 unsigned* counter, std::int64_t n, std::int64_t p, std::int32_t pack)) {

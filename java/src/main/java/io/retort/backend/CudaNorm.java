@@ -5,7 +5,8 @@ import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/// [NormKernels] as `cuda/group_norm.cu` and `cuda/layer_norm.cu` compute them.
+/// [NormKernels] as `cuda/group_norm.cu`, `cuda/group_norm_gradient.cu` and `cuda/layer_norm.cu`
+/// compute them.
 ///
 /// Everything about a launch follows from the shape, but for one question asked of the device:
 /// whether a [Cut]'s panel fits its shared memory.
@@ -38,10 +39,11 @@ final class CudaNorm implements NormKernels {
     group = groups.typed("rt_group_norm", "ppppppfiliiiii");
     groupMoments = groups.typed("rt_group_norm_moments", "ppiliiiii");
     groupApply = groups.typed("rt_group_norm_apply", "pppppppfiliiiii");
-    groupGradient = groups.typed("rt_group_norm_gradient", "pppppppppppliliiiii");
-    groupSums = groups.typed("rt_group_norm_sums", "ppppppppiliiiii");
-    groupDx = groups.typed("rt_group_norm_dx", "ppppppppiliiiii");
-    parameters = groups.kernel("rt_norm_parameters", "pppli");
+    var gradients = new CudaModule(context, "group_norm_gradient");
+    groupGradient = gradients.typed("rt_group_norm_gradient", "pppppppppppliliiiii");
+    groupSums = gradients.typed("rt_group_norm_sums", "ppppppppiliiiii");
+    groupDx = gradients.typed("rt_group_norm_dx", "ppppppppiliiiii");
+    parameters = gradients.kernel("rt_norm_parameters", "pppli");
     var layers = new CudaModule(context, "layer_norm");
     layer = layers.typed("rt_layer_norm", "pppppplifii");
     layerGradient = layers.typed("rt_layer_norm_gradient", "pppppppliii");

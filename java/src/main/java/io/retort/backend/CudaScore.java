@@ -2,6 +2,7 @@ package io.retort.backend;
 
 import io.retort.op.ScoreDifference;
 import io.retort.op.ScoreKernels;
+import io.retort.op.UnsupportedOpException;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -19,6 +20,9 @@ final class CudaScore implements ScoreKernels {
 
   /// Blocks of a loss that no sample's sum enters: four on each of 128 multiprocessors.
   private static final int LOSS_BLOCKS = 512;
+
+  /// Numbers of a random stream.
+  private static final long STREAM = 1L << 34;
 
   private static final int CHUNK = 4096;
   private static final int MOST_CHUNKS = 256;
@@ -52,6 +56,10 @@ final class CudaScore implements ScoreKernels {
 
   @Override
   public void addNoise(Tensor x, Tensor sigma, PhiloxKey key, Tensor out) {
+    if (x.elements() > STREAM) {
+      throw new UnsupportedOpException(
+          "add_noise", CudaBackend.NAME, "a random stream has 2^34 numbers, x " + x.shape());
+    }
     addNoise
         .begin()
         .pointer(x)
