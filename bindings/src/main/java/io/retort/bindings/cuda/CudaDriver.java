@@ -14,6 +14,7 @@ public interface CudaDriver {
 
   /// What of a device can be asked, with the driver's number for it.
   enum DeviceAttribute {
+    CLOCK_KILOHERTZ(13),
     MULTIPROCESSOR_COUNT(16),
     COMPUTE_CAPABILITY_MAJOR(75),
     COMPUTE_CAPABILITY_MINOR(76),
