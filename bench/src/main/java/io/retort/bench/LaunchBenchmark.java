@@ -1,6 +1,7 @@
 package io.retort.bench;
 
 import io.retort.backend.CudaBinding;
+import io.retort.backend.CudaDevice;
 import io.retort.bindings.cpu.NativeLibrary;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaImages;
@@ -27,6 +28,9 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
 /// What the host pays to launch a kernel of five arguments, on a driver that does nothing with it.
+///
+/// With `-p library=driver` it is the system's, and a device does get the launches, with no element
+/// to compute: what is timed then is the slower of host and device.
 @State(Scope.Thread)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
@@ -48,6 +52,10 @@ public class LaunchBenchmark {
     @Param({"PANAMA", "JCUDA"})
     public CudaBinding binding;
 
+    /// `emulator`, `driver`, or the path of one.
+    @Param(CudaLibrary.EMULATOR)
+    public String library;
+
     private final MemorySegment values = Arena.global().allocate(32);
     private final MemorySegment pointers =
         Arena.global().allocate(ValueLayout.JAVA_LONG, OFFSETS.length);
@@ -55,13 +63,13 @@ public class LaunchBenchmark {
 
     @Setup
     public void prepare() {
-      CudaDriver driver = nullDriver(binding);
+      CudaDriver driver = driver(binding, library);
       for (int i = 0; i < OFFSETS.length; i++) {
         pointers.setAtIndex(ValueLayout.JAVA_LONG, i, values.address() + OFFSETS[i]);
       }
       long module;
       try (Arena arena = Arena.ofConfined()) {
-        module = driver.moduleLoadDataEx(image(arena));
+        module = driver.moduleLoadDataEx(arena.allocateFrom(ValueLayout.JAVA_BYTE, image(driver)));
       }
       launch = driver.prepare(driver.moduleGetFunction(module, KERNEL), pointers);
     }
@@ -69,32 +77,39 @@ public class LaunchBenchmark {
 
   /// What a user of JCuda writes.
   @State(Scope.Thread)
+  @SuppressWarnings("NullAway.Init") // JMH fills it
   public static class Naive {
+    /// As that of [Prepared].
+    @Param(CudaLibrary.EMULATOR)
+    public String library;
+
     private final CUfunction function = new CUfunction();
 
     @Setup
     public void prepare() {
-      nullDriver(CudaBinding.JCUDA);
+      CudaDriver driver = driver(CudaBinding.JCUDA, library);
       CUmodule module = new CUmodule();
-      JCudaDriver.cuModuleLoadData(module, CudaImages.read(CudaLibrary.EMULATOR, "elementwise"));
+      JCudaDriver.cuModuleLoadData(module, image(driver));
       JCudaDriver.cuModuleGetFunction(function, module, KERNEL);
     }
   }
 
   private final long threads = Arena.global().allocate(ValueLayout.JAVA_INT).address();
   private long x = 1 << 20;
+  private long elements;
 
-  private static CudaDriver nullDriver(CudaBinding binding) {
-    CudaLibrary library = CudaLibrary.open(CudaLibrary.EMULATOR);
+  private static CudaDriver driver(CudaBinding binding, String wanted) {
+    CudaLibrary library = CudaLibrary.open(wanted.equals("driver") ? null : wanted);
     CudaDriver driver = binding.driver(library);
     driver.ctxSetCurrent(driver.devicePrimaryCtxRetain(driver.deviceGet(0)));
-    library.emulator().orElseThrow().set("work", "none");
+    library.emulator().ifPresent(emulator -> emulator.set("work", "none"));
     return driver;
   }
 
-  private static MemorySegment image(Arena arena) {
-    return arena.allocateFrom(
-        ValueLayout.JAVA_BYTE, CudaImages.read(CudaLibrary.EMULATOR, "elementwise"));
+  /// The kernels for the first device.
+  private static byte[] image(CudaDriver driver) {
+    CudaDevice device = CudaDevice.list(driver).getFirst();
+    return CudaImages.read(device.target(driver.library()).orElseThrow(), "elementwise");
   }
 
   /// The floor: a downcall that does next to nothing.
@@ -115,7 +130,7 @@ public class LaunchBenchmark {
     values.set(ValueLayout.JAVA_FLOAT, 8, 2);
     values.set(ValueLayout.JAVA_FLOAT, 12, 3);
     values.set(ValueLayout.JAVA_LONG, 16, x);
-    values.set(ValueLayout.JAVA_LONG, 24, 1000);
+    values.set(ValueLayout.JAVA_LONG, 24, elements);
     state.launch.launch(4, 1, 1, 256, 1, 1, 0, 0);
   }
 
@@ -137,7 +152,7 @@ public class LaunchBenchmark {
             Pointer.to(new float[] {2}),
             Pointer.to(new float[] {3}),
             Pointer.to(new long[] {x}),
-            Pointer.to(new long[] {1000})),
+            Pointer.to(new long[] {elements})),
         null);
   }
 }

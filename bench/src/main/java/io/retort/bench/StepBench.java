@@ -234,8 +234,7 @@ public final class StepBench implements Callable<Integer> {
   private SequencedMap<String, String> environment(StepSpec spec) throws IOException {
     SequencedMap<String, String> columns = new LinkedHashMap<>();
     columns.put("date", LocalDate.now().toString());
-    columns.put(
-        "commit", output(List.of("git", "-C", home.toString(), "describe", "--always", "--dirty")));
+    columns.put("commit", Build.commit(home));
     columns.put("machine", Cpu.detect().model());
     columns.put("cores", Integer.toString(Cpu.detect().cores()));
     columns.put("jdk", System.getProperty("java.vm.version"));
