@@ -1,28 +1,32 @@
 // conv2d.cu   y[n,i,j,o] = b_o + sum_{a,b,c} x[n, i s + a - p, j s + b - p, c] w[o,c,a,b], and its gradients
-// shapes    x (N, H, W, Cin), y (N, Ho, Wo, Cout) channels-last; w (Cout, Cin/groups, kh, kw) and b (Cout) float32. Packed for
-//           the product: (Cout, kh kw, Cin) for y, (Cin, kh kw, Cout) for dx. "pixel pitch": channels of x or dy rounded up to
-//           16 bytes, with zeros between; pitches and addresses of what the products read are multiples of 16 bytes
-// launch    products: grid (tiles, parts) of 128 or 256 threads, 64 bytes x (rows + columns of the tile) x 4 slots of dynamic
-//           shared memory; dx in one launch for all stride x stride residues of a pixel; everything else 256 threads
-// numerics  as common/gemm.cuh: bf16 weights rounded for the product, float32 sums, float32 operands by 3xTF32; parts of the
-//           reduction are added in ascending order by a second kernel
-// traffic   256 -> 256 3x3 at 32x32, batch 64, bf16: 77.3 GFLOP each of y, dx, dw, 97 us at 798 TFLOP/s; x and y once are
-//           67 MB, 22 us at 3.0 TB/s: compute-bound. mma.sync reaches about 0.62 of the tensor cores of an H100 and a
-//           128 x 256 tile asks L2 for 7.0 TB/s at 600 TFLOP/s, of which the pixels, read again for every tap, come from L1:
-//           4.9 TB/s; expected 400 to 480 TFLOP/s. dw: 18 tiles in 7 parts fill 126 multiprocessors, their sums are 17 MB
-//           written and read, 11 us. 8x8 layers: 32 large tiles, so smaller ones or parts. Thin sides (1 to 4 channels): one
-//           pass over the wide side, 17 to 34 MB, 6 to 11 us
+// shapes    x (N, H, W, Cin), y (N, Ho, Wo, Cout) channels-last; w (Cout, Cin/groups, kh, kw) and b (Cout) float32. The
+//           products read w packed, (Cout, kh kw, Cin) for y and (Cin, kh kw, Cout) for dx, and channels padded with zeros to
+//           whole accesses of 16 bytes, from aligned addresses
+// launch    rt_conv2d_MxN: grid (tiles, parts of the sum), all stride x stride kinds of pixels of dx in one launch;
+//           rt_conv2d_weights_MxN: grid (tiles of dw, parts of the pixels); 128 or 256 threads and (M + N) x 64 bytes x 4 slots
+//           of dynamic shared memory as CudaTile.java says, 32 to 96 KB. Weights: a block for a 32 x 32 piece. Others: 256
+//           threads, a thread for each result or 16 bytes of it
+// numerics  as common/gemm.cuh: bf16 weights rounded for the product, float32 sums, float32 by 3xTF32; parts are added in
+//           ascending order by a second kernel; an infinity among float32 operands gives NaN
+// traffic   256 -> 256 3x3 at 32x32, batch 64, bf16: 77 GFLOP for each of y, dx and dw, 97 us at an H100's 798 TFLOP/s, beside
+//           67 MB of x and y, 22 us at 3.0 TB/s: compute-bound. As for matmul.cu, but that the pixels that taps read again
+//           should come from L1, which leaves 4.9 of 7.0 TB/s to L2: 400 to 480 TFLOP/s expected. dw adds 11 parts of 2.4 MB, written and read, 17 us. 8x8 layers
+//           have 128 tiles of 128 x 64: one a multiprocessor, 0.3 expected. Packing the weights: 3.5 MB, 3 us with its launch.
+//           A thin side (3 channels, 128 or 256 on the other) is one pass over the wide side, 17 or 34 MB, 6 or 11 us, plus
+//           patches of 4 MB or products of 7 MB that stay in L2: 0.6 of 3.0 TB/s expected
 // measured  not measured yet
 // spills    none
-// limits    any shape; kh W C or kh kw C from 2^31 on and groups > 1 take the direct kernels
-// source    implicit GEMM: perf_anchors of the design, CUTLASS implicit_gemm_convolution.md; dx by residues: each of the
-//           stride x stride classes of pixels meets its own taps, so nothing is multiplied by the zeros of a dilated dy
+// limits    any shape; more than 15 taps on an axis, groups, and images or kernels whose elements a tile does not reach in 32
+//           bits go other ways (CudaConvolution.java)
+// source    implicit GEMM as in CUTLASS, media/docs/implicit_gemm_convolution.md. dx: pixels that are equal modulo the stride
+//           meet the same taps, so each kind is a convolution of stride 1 with those, and no zeros of a dilated dy are
+//           multiplied. Thin sides: as bindings/cpu/conv2d_thin.cpp
 
 #include "common/gemm.cuh"
 
 namespace {
 
-constexpr int kSlots = 4;
+constexpr int kSlots = 4;      // tiles in shared memory, see matmul.cu
 constexpr int kMostTaps = 15;  // of an axis, for the products: a bit each, and one more, twice in 32 bits
 
 // Quotient and remainder; most often of numbers for which 32 bits do.
@@ -293,18 +297,19 @@ class ShiftedTiles {
     for (int i = 0; i < B::rows / kBetween; i++) {
       const bool inside = static_cast<unsigned>(y_) < in_h_ && static_cast<unsigned>(x_) < in_w_ && i * kBetween < pixels_;
       rt_cp_async_16(tile + to_ + i * kBetween * B::pitch, at_, inside);
-      at_ += step_;
+      int by = step_;
       y_ += step_y_;
       x_ += step_x_;
       if (x_ >= end_x_) {
         x_ -= span_x_;
         y_ += stride_;
-        at_ += end_of_line_;
+        by += end_of_line_;
       }
       if (y_ >= end_y_) {
         y_ -= span_y_;
-        at_ += end_of_image_;
+        by += end_of_image_;
       }
+      at_ += by;
     }
     pixels_ -= B::depth;
   }

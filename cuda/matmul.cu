@@ -1,26 +1,25 @@
-// matmul.cu   c = a b (+ bias), batched, each operand as it is stored or transposed; a dense layer and its gradients
-// shapes    a (batch, m, k) stored row-major ("n") or as (batch, k, m) ("t"), b (batch, k, n) or (batch, n, k), c (batch, m, n);
-//           rows of a and b are pitch_a and pitch_b elements apart, both and the addresses multiples of 16 bytes, and what
-//           lies between k and the next such multiple is zero; bias (n) f32 or null; parts (parts, batch, m, n) f32 or null
-// launch    rt_matmul_*: grid (tiles of c, parts of k, batch), 128 or 256 threads, 64 bytes x (rows + columns of the tile) x 4
-//           slots of dynamic shared memory: 96 KB (128x256), 64 KB (128x128), 32 KB (64x64); the others: 256 threads
-// numerics  bf16: exact products, float32 sums in the tensor core; float32: 3xTF32 (common/gemm.cuh), products to about
-//           2^-22, so sums as exact as in plain float32; parts of k are added in ascending order; an infinity in a float32
-//           operand gives NaN
-// traffic   2 batch m n k FLOP; a tile of M x N reads (M + N) / (M N) operand bytes a FLOP x 1/2 from L2: at 128x256 7.0 TB/s
-//           for 600 TFLOP/s in bf16, at 128x128 9.4: L2 (5.5 to 7 TB/s) and mma.sync's own share of the tensor cores (about
-//           0.62 of wgmma's 798 TFLOP/s) bind before HBM where m, n > 256 and k > 512; expected 400 to 480 TFLOP/s there.
-//           Thin products (k or n <= 256 at many rows) are bound by one read of a and one write of c at 3.0 TB/s
+// matmul.cu   c = a b + bias, batched, each operand as it is stored or transposed: products, dense layers and their gradients
+// shapes    a (batch, m, k) stored so ("n") or as (batch, k, m) ("t"), b (batch, k, n) or (batch, n, k), c (batch, m, n); rows of
+//           a and b are pitch_a and pitch_b elements apart, whole accesses of 16 bytes from an aligned address, with zeros from
+//           the end of a row on; bias (n) f32 or null; parts (parts, batch, m, n) f32, or null where c is written
+// launch    rt_matmul_LL_MxN: grid (tiles of c, parts of k, batch), 128 or 256 threads and (M + N) x 64 bytes x 4 slots of
+//           dynamic shared memory as CudaTile.java says, 32 to 96 KB; the others: any one-dimensional grid of 256 threads
+// numerics  as common/gemm.cuh: bf16 products are exact and summed in float32; float32 by 3xTF32, products to about 2^-22;
+//           parts of k are added in ascending order by rt_sum_parts; an infinity among float32 operands gives NaN
+// traffic   2 batch m n k FLOP, 798 TFLOP/s on an H100 in bf16; a tile of M x N takes 1/M + 1/N bytes a FLOP from L2, 7.0 TB/s
+//           at 600 TFLOP/s for 128 x 256, about what L2 can give; mma.sync is said to reach 0.63 of an H100's tensor cores (Luo
+//           et al. 2024, microbenchmarks): 400 to 480 TFLOP/s expected where m, n >= 256 and k >= 512. Below that one read of
+//           a and one write of c bound, 0.8 of 3.0 TB/s expected. float32: a third of tf32's rate, 100 TFLOP/s at most
 // measured  not measured yet
 // spills    none
-// limits    tiles, parts and matrices of a launch: 2^31 - 1, 65535, 65535; any extents, tails in all of them
-// source    Ampere pipeline as in the PTX ISA's cp.async and mma.sync chapters; 3xTF32: Ootomo & Yokota 2022, section 3
+// limits    any extents; a launch takes 65535 matrices
+// source    3xTF32: Ootomo & Yokota 2022, section 3; the rest is common/gemm.cuh
 
 #include "common/gemm.cuh"
 
 namespace {
 
-constexpr int kSlots = 4;  // three tiles under way hide about 1 us at two blocks a multiprocessor
+constexpr int kSlots = 4;  // three tiles under way are 1 us of products, longer than memory takes to answer
 
 // Part blockIdx.y of the product of matrix blockIdx.z: to `parts` in float32 if it is not null, else to c with the bias.
 template <class T, rt_major A, rt_major B, int M, int N, int WarpM, int WarpN>

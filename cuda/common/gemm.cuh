@@ -230,15 +230,29 @@ class rt_gemm {
     };
     rt_cp_async_wait<Slots - 2>();
     __syncthreads();
-    read(0, 0);
-    for (int tile = 0; tile < tiles; tile++) {
-      read(tile, 1);
-      fill(tile + Slots - 1);  // into the slot of tile - 1, which everybody has read before the last barrier
-      multiply(a[0], b[0]);
-      rt_cp_async_wait<Slots - 2>();
-      __syncthreads();
-      read(tile + 1, 0);  // behind the last tile: something that is not used
-      multiply(a[1], b[1]);
+    // A tile is filled into the slot of the one before the current one, which everybody has read before the last barrier.
+    if constexpr (sizeof(T) == 2) {
+      read(0, 0);
+      for (int tile = 0; tile < tiles; tile++) {
+        read(tile, 1);
+        fill(tile + Slots - 1);
+        multiply(a[0], b[0]);
+        rt_cp_async_wait<Slots - 2>();
+        __syncthreads();
+        read(tile + 1, 0);  // behind the last tile: something that is not used
+        multiply(a[1], b[1]);
+      }
+    } else {
+      // Fragments ahead would not leave registers for both parts of the numbers.
+      for (int tile = 0; tile < tiles; tile++) {
+        fill(tile + Slots - 1);
+        read(tile, 0);
+        multiply(a[0], b[0]);
+        read(tile, 1);
+        multiply(a[1], b[1]);
+        rt_cp_async_wait<Slots - 2>();
+        __syncthreads();
+      }
     }
   }
 
