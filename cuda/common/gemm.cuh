@@ -400,8 +400,8 @@ class rt_gemm {
       if (from < out.m && column < out.n) {
         const auto* const v = reinterpret_cast<const rt_bf16*>(mine + place(row, chunk));
         rt_bf16* const to = out.at + row_of(from) * out.n + column;
-        if (whole) {
-          rt_store_raw<8>(to, rt_load_raw<8>(v));
+        if (whole) {  // as one type: a copy of an rt_pack becomes four stores here
+          *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(v);
         } else {
           for (int e = 0; e < 8 && column + e < out.n; e++) {
             to[e] = v[e];
