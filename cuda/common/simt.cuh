@@ -107,3 +107,17 @@ __device__ __forceinline__ float rt_rounded(float value) {
     return rt_to_float(rt_to_bf16(value));
   }
 }
+
+// --- maths -------------------------------------------------------------------------------------------
+
+// 2^x within 2 ulp in one instruction; results below 2^-126 are 0.
+__device__ __forceinline__ float rt_exp2(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  const float y = std::exp2(x);
+  return y < std::numeric_limits<float>::min() ? 0.0f : y;
+#endif
+}

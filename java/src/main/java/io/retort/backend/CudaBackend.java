@@ -67,7 +67,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     var sums = new CudaReduction(context);
 
     // one line a family, alphabetical
-    attention = missing(AttentionKernels.class);
+    attention = new CudaAttention(context);
     augmentations = new CudaAugment(context);
     convolutions = new CudaConvolution(context, gemm, sums);
     elementwise = new CudaElementwise(context);
