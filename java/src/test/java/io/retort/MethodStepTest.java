@@ -4,9 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.retort.backend.CpuBackend;
-import io.retort.backend.CudaBackend;
-import io.retort.backend.CudaBinding;
-import io.retort.bindings.cuda.CudaLibrary;
 import io.retort.checkpoint.ModelFile;
 import io.retort.data.Batch;
 import io.retort.data.BatchSampler;
@@ -43,6 +40,7 @@ import java.util.function.LongFunction;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -196,8 +194,9 @@ class MethodStepTest {
 
   @ParameterizedTest
   @EnumSource
+  @Tag("device")
   void cudaTakesTheSameSteps(MethodName method) {
-    Backend cuda = CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR);
+    Backend cuda = CudaUnderTest.open();
     long live = cuda.memory().liveBlocks();
 
     assertStored(method, take(recipe(method), cuda).losses());

@@ -3,7 +3,7 @@ package io.retort.backend;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.CudaUnderTest;
 import io.retort.op.Augmentation;
 import io.retort.op.Backend;
 import io.retort.tensor.Philox;
@@ -12,12 +12,13 @@ import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// Maps and images that no draw of an augmentation makes, against the CPU.
+@Tag("device")
 final class CudaAugmentTest {
-  private static final CudaBackend CUDA =
-      CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR);
+  private static final CudaBackend CUDA = CudaUnderTest.open();
   private static final Backend CPU = CpuBackend.open();
 
   @Test

@@ -4,7 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.offset;
 
-import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.CudaUnderTest;
 import io.retort.grad.OpContract;
 import io.retort.op.Backend;
 import io.retort.op.Case;
@@ -15,12 +15,13 @@ import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.Arrays;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// What no case of the contract says of the embedding kernels.
+@Tag("device")
 final class CudaEmbeddingTest {
-  private static final CudaBackend CUDA =
-      CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR);
+  private static final CudaBackend CUDA = CudaUnderTest.open();
 
   @Test
   void blocksOfSeveralTableRows() {

@@ -4,7 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
-import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.CudaUnderTest;
 import io.retort.op.Backend;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
@@ -12,12 +12,13 @@ import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// Adam on the device does what it does on the CPU.
+@Tag("device")
 final class CudaOptimizerTest {
-  private static final CudaBackend CUDA =
-      CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR);
+  private static final CudaBackend CUDA = CudaUnderTest.open();
   private static final Backend CPU = CpuBackend.open();
 
   /// The arenas of one network on one backend.

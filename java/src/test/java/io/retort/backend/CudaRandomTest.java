@@ -1,10 +1,12 @@
 package io.retort.backend;
 
-import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.CudaUnderTest;
+import org.junit.jupiter.api.Tag;
 
 /// [RandomStreams] on the emulated device.
+@Tag("device")
 final class CudaRandomTest extends RandomStreams {
   CudaRandomTest() {
-    super(CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR));
+    super(CudaUnderTest.open());
   }
 }

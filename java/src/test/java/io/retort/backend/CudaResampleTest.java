@@ -2,7 +2,7 @@ package io.retort.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.CudaUnderTest;
 import io.retort.grad.OpContract;
 import io.retort.op.Backend;
 import io.retort.op.Case;
@@ -15,12 +15,13 @@ import io.retort.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// Paths of the image kernels that no case of the contract takes.
+@Tag("device")
 final class CudaResampleTest {
-  private static final CudaBackend CUDA =
-      CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR);
+  private static final CudaBackend CUDA = CudaUnderTest.open();
 
   @Test
   void filtersOfAnyLength() {

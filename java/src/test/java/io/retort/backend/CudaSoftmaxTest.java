@@ -3,7 +3,7 @@ package io.retort.backend;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.CudaUnderTest;
 import io.retort.grad.OpContract;
 import io.retort.op.Case;
 import io.retort.op.Case.Input;
@@ -12,12 +12,13 @@ import io.retort.op.Softmax;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// Paths of the softmax kernels that no case of the contract takes.
+@Tag("device")
 final class CudaSoftmaxTest {
-  private static final CudaBackend CUDA =
-      CudaBackend.open(CudaBinding.PANAMA, CudaLibrary.EMULATOR);
+  private static final CudaBackend CUDA = CudaUnderTest.open();
 
   @Test
   void rowsOfAnyLength() {
