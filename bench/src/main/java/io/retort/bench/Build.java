@@ -12,12 +12,15 @@ public final class Build {
   /// The commit that a bundle was made of, or that of the repository, `-dirty` after changes; else
   /// `unknown`.
   public static String commit() {
-    String bundled = System.getProperty("retort.commit");
-    return bundled != null ? bundled : commit(Path.of(System.getProperty("retort.home", ".")));
+    return commit(Path.of(System.getProperty("retort.home", ".")));
   }
 
-  /// That of a repository.
+  /// The same with another repository.
   static String commit(Path home) {
+    String bundled = System.getProperty("retort.commit");
+    if (bundled != null) {
+      return bundled;
+    }
     try {
       Process process =
           new ProcessBuilder(

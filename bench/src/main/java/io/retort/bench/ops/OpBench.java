@@ -142,14 +142,19 @@ public final class OpBench implements Callable<Integer> {
     int broken = 0;
     for (Workload workload : workloads) {
       broken += measure(few ? workload.small() : workload, backend, roofline, emulated, table);
+      keep(table);
     }
+    return broken == 0 ? ExitCode.OK : ExitCode.SOFTWARE;
+  }
+
+  /// Writes what there is so far: a run may be ended by a clock.
+  private void keep(OpTable table) throws IOException {
     if (csv != null) {
       table.append(csv);
     }
     if (json != null) {
       Files.writeString(json, table.json());
     }
-    return broken == 0 ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
   /// @return how many calls do not agree with the CPU

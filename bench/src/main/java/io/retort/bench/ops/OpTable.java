@@ -19,6 +19,7 @@ final class OpTable {
   private final SequencedMap<String, Object> environment;
   private final List<OpRow> rows = new ArrayList<>();
   private final List<Map<String, Object>> refused = new ArrayList<>();
+  private int appended;
 
   /// @param environment columns that all rows share, in order
   OpTable(SequencedMap<String, Object> environment) {
@@ -71,7 +72,7 @@ final class OpTable {
     return Json.writeIndented(document);
   }
 
-  /// Appends the rows to a CSV file, which gets a header when it is new.
+  /// Appends the rows that are new to a CSV file, which gets a header when it is new.
   void append(Path file) throws IOException {
     Files.createDirectories(file.toAbsolutePath().getParent());
     List<String> lines = new ArrayList<>();
@@ -80,7 +81,8 @@ final class OpTable {
           Stream.concat(environment.keySet().stream(), rows.getFirst().columns().keySet().stream())
               .collect(Collectors.joining(",")));
     }
-    rows.forEach(row -> lines.add(csv(row)));
+    rows.subList(appended, rows.size()).forEach(row -> lines.add(csv(row)));
+    appended = rows.size();
     Files.write(file, lines, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
   }
 
