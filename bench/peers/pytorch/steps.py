@@ -3,7 +3,7 @@
 The driver (StepBench) starts this with a Python that has torch and numpy, and talks to it in lines:
 `forward` or `train` in, `done <seconds> <value>` out. Same layers, same weights, same batch as SongUNet in Retort.
 
-    python steps.py batch=32 resolution=32 channels=64 threads=2 [channels_last]
+    python steps.py batch=32 resolution=32 channels=64 threads=2 [channels_last] [device=cuda [tf32]]
 """
 import math
 import sys
@@ -31,14 +31,14 @@ def uniform(stream, count):
 class Weights:
     """Parameters in EDM's order, and the layers made of them."""
 
-    def __init__(self, memory_format):
-        self.format, self.all = memory_format, []
+    def __init__(self, memory_format, device):
+        self.format, self.device, self.all = memory_format, device, []
 
     def add(self, *shape, norm=False, order=None):
         count = math.prod(shape)
         scale = math.sqrt(3 * shape[0] / count) if len(shape) > 1 else 0.1
         values = (norm + scale * uniform(len(self.all), count)).astype(np.float32).reshape(shape)
-        tensor = torch.from_numpy(values if order is None else values[order].copy())
+        tensor = torch.from_numpy(values if order is None else values[order].copy()).to(self.device)
         if len(shape) == 4:
             tensor = tensor.contiguous(memory_format=self.format)
         self.all.append(tensor.requires_grad_())
@@ -95,7 +95,8 @@ def block(weights, embedding, cin, cout, sampling=None, attends=False):
 
 def network(weights, resolution, channels):
     embedding = 4 * channels
-    frequencies = torch.tensor([1e4 ** (-i / (channels // 2 - 1)) for i in range(channels // 2)])
+    exponents = [-i / (channels // 2 - 1) for i in range(channels // 2)]
+    frequencies = torch.tensor([1e4**e for e in exponents], device=weights.device)
     map0, map1 = weights.dense(channels, embedding), weights.dense(embedding, embedding)
     stem = weights.conv(IMAGE_CHANNELS, channels, 3)
     encoder, decoder, skips, width = [], [], [channels], channels
@@ -138,18 +139,21 @@ def main():
     batch, resolution, channels, threads = (int(options[k]) for k in ("batch", "resolution", "channels", "threads"))
     last = "channels_last" in sys.argv
     layout = torch.channels_last if last else torch.contiguous_format
+    device = options.get("device", "cpu")
     torch.set_num_threads(threads)
-    weights = Weights(layout)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = "tf32" in sys.argv
+    weights = Weights(layout, device)
     net = network(weights, resolution, channels)
     adam = torch.optim.Adam(weights.all, lr=LEARNING_RATE, fused=True)
 
     shape = (batch, resolution, resolution, IMAGE_CHANNELS)
     images = lambda stream: uniform(stream, math.prod(shape)).reshape(shape)
     level = np.exp(-1.2 + 1.2 * math.sqrt(3) * uniform(SIGMA, batch))
-    place = lambda a: torch.from_numpy(a.astype(np.float32)).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    place = lambda a: torch.from_numpy(a.astype(np.float32)).permute(0, 3, 1, 2).to(device).contiguous(memory_format=layout)
     clean = place(images(CLEAN))
     noised = place(images(CLEAN) + level[:, None, None, None] * math.sqrt(3) * images(NOISE))
-    sigma = torch.from_numpy(level.astype(np.float32))
+    sigma = torch.from_numpy(level.astype(np.float32)).to(device)
 
     def denoise():
         s = sigma[:, None, None, None]

@@ -1,7 +1,13 @@
 /// The native contract of Retort and its Java face; the only module that touches native memory.
+///
+/// JCuda has no module descriptor of its own; it serves `io.retort.bindings.jcuda` alone.
+@SuppressWarnings("requires-automatic")
 module io.retort.bindings {
+  requires jcuda;
   requires static transitive org.jspecify;
 
   exports io.retort.bindings;
   exports io.retort.bindings.cpu;
+  exports io.retort.bindings.cuda;
+  exports io.retort.bindings.jcuda;
 }

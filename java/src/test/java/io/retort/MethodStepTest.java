@@ -42,13 +42,14 @@ import java.util.function.LongFunction;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/// Every method takes a few steps: its losses are the stored ones, and it changes what it declares
-/// and nothing else.
+/// Every method takes a few steps: its losses are the stored ones, on CUDA's emulator too, and it
+/// changes what it declares and nothing else.
 class MethodStepTest {
   /// Kernels may sum in another order on another processor. The recipes below have a large eps, so
   /// that Adam does not turn the sign of a gradient that is almost zero into a whole step.
@@ -64,7 +65,7 @@ class MethodStepTest {
   @BeforeAll
   static void drawTeacher() {
     Recipe recipe = recipe(MethodName.EDM);
-    try (Trainer trainer = wiring(recipe).fresh(null)) {
+    try (Trainer trainer = wiring(recipe, CpuBackend.open()).fresh(null)) {
       trainer.run(batches(recipe, trainer), () -> false, event -> {});
       Parameters weights = trainer.roles().firstEntry().getValue().weights();
       UNet net = (UNet) trainer.roles().firstEntry().getValue().role().net();
@@ -120,9 +121,13 @@ class MethodStepTest {
   }
 
   private static Wiring wiring(Recipe recipe) {
+    return wiring(recipe, CpuBackend.open());
+  }
+
+  private static Wiring wiring(Recipe recipe, Backend backend) {
     Dataset data =
         recipe.method() == MethodName.CLASSIFIER ? Datasets.get(recipe.data()) : TinyData.SET;
-    return new Wiring(recipe, data, CpuBackend.open());
+    return new Wiring(recipe, data, backend);
   }
 
   private static LongFunction<Batch> batches(Recipe recipe, Trainer trainer) {
@@ -142,7 +147,11 @@ class MethodStepTest {
       Set<String> trained) {}
 
   private static Taken take(Recipe recipe) {
-    try (Trainer trainer = wiring(recipe).fresh(teacher)) {
+    return take(recipe, CpuBackend.open());
+  }
+
+  private static Taken take(Recipe recipe, Backend backend) {
+    try (Trainer trainer = wiring(recipe, backend).fresh(teacher)) {
       Map<String, float[]> before = weights(trainer);
       SequencedMap<String, Double> losses = new LinkedHashMap<>();
       trainer.run(
@@ -182,8 +191,22 @@ class MethodStepTest {
   @ParameterizedTest
   @EnumSource
   void lossesAreTheStoredOnes(MethodName method) {
-    SequencedMap<String, Double> losses = take(recipe(method)).losses();
+    assertStored(method, take(recipe(method)).losses());
+  }
 
+  @ParameterizedTest
+  @EnumSource
+  @Tag("device")
+  void cudaTakesTheSameSteps(MethodName method) {
+    Backend cuda = CudaUnderTest.open();
+    long live = cuda.memory().liveBlocks();
+
+    assertStored(method, take(recipe(method), cuda).losses());
+
+    assertThat(cuda.memory().liveBlocks()).as("live tensors").isEqualTo(live);
+  }
+
+  private static void assertStored(MethodName method, SequencedMap<String, Double> losses) {
     assertThat(losses.keySet()).containsExactlyElementsOf(golden(method).sequencedKeySet());
     golden(method)
         .forEach((name, stored) ->

@@ -1,6 +1,8 @@
 package io.retort.bench;
 
 import io.retort.backend.CpuBackend;
+import io.retort.backend.CudaBackend;
+import io.retort.backend.CudaBinding;
 import io.retort.diffusion.Denoiser;
 import io.retort.grad.Parameter;
 import io.retort.grad.Parameters;
@@ -17,11 +19,14 @@ import io.retort.tensor.Shape;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /// Retort's side of [StepBench]: what `Trainer` does in a step of plain teacher training, without
 /// clipping and average.
 public final class RetortStep implements StepWorker, AutoCloseable {
+  private static final String LIBRARY = "library=";
+
   private final StepSpec spec;
   private final Backend backend;
   private final Denoiser denoiser;
@@ -64,9 +69,17 @@ public final class RetortStep implements StepWorker, AutoCloseable {
             0));
   }
 
-  /// @param arguments of [StepSpec#parse]; the number of threads is the library's own setting
+  /// @param arguments of [StepSpec#parse], `device=cuda` and `library=` a driver's path or
+  ///   `emulator`; the number of threads is the library's own setting
   public static void main(String... arguments) throws IOException {
-    try (RetortStep step = new RetortStep(StepSpec.parse(arguments), CpuBackend.open())) {
+    List<String> given = List.of(arguments);
+    Optional<String> library = given.stream().filter(each -> each.startsWith(LIBRARY)).findFirst();
+    Backend backend =
+        given.contains("device=cuda")
+            ? CudaBackend.open(
+                CudaBinding.PANAMA, library.map(l -> l.substring(LIBRARY.length())).orElse(null))
+            : CpuBackend.open();
+    try (RetortStep step = new RetortStep(StepSpec.parse(arguments), backend)) {
       StepWorker.serve(step);
     }
   }

@@ -52,6 +52,18 @@ public final class StepBench implements Callable<Integer> {
   @Option(names = "--batch", description = "Images a step (${DEFAULT-VALUE}).")
   private int batch = 32;
 
+  @Option(names = "--resolution", description = "Side of an image (${DEFAULT-VALUE}).")
+  private int resolution = 32;
+
+  @Option(names = "--channels", description = "Width of the first level (${DEFAULT-VALUE}).")
+  private int channels = 64;
+
+  @Option(names = "--device", description = "cpu or cuda, of every engine (${DEFAULT-VALUE}).")
+  private String device = "cpu";
+
+  @Option(names = "--cuda-library", description = "Path of a driver, or emulator, for Retort.")
+  private @Nullable String library;
+
   @Option(names = "--threads", description = "Of every engine (${DEFAULT-VALUE}).")
   private int threads = 2;
 
@@ -84,7 +96,7 @@ public final class StepBench implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    var spec = new StepSpec(batch, 32, 64, threads);
+    var spec = new StepSpec(batch, resolution, channels, threads);
     List<StepContestant> contestants = new ArrayList<>();
     Path log = Files.createTempFile("retort-steps", ".log");
     try {
@@ -162,16 +174,27 @@ public final class StepBench implements Callable<Integer> {
     List<Start> starts = new ArrayList<>();
     List<String> retort = java(System.getProperty("java.class.path"), RetortStep.class.getName());
     retort.addAll(spec.arguments());
+    retort.add("device=" + device);
+    if (library != null) {
+      retort.add("library=" + library);
+    }
     starts.add(new Start("retort", retort, Map.of("RETORT_THREADS", Integer.toString(threads))));
     Path peer = home.resolve("bench/peers/libtorch/target");
-    if (Files.isDirectory(peer.resolve("lib"))) {
+    if (device.equals("cuda")) {
+      System.err.println("libtorch is no peer on cuda: its natives here are the processor's");
+    } else if (Files.isDirectory(peer.resolve("lib"))) {
       addBoth(starts, "libtorch", libtorch(peer), spec);
     } else {
       System.err.println("peer not present: libtorch; mvn package -Ppeer builds it");
     }
     if (python != null && hasTorch(python)) {
       Path script = home.resolve("bench/peers/pytorch/steps.py");
-      addBoth(starts, "pytorch", List.of(python, script.toString()), spec);
+      List<String> command = List.of(python, script.toString());
+      if (device.equals("cuda")) {
+        addDevice(starts, command, spec);
+      } else {
+        addBoth(starts, "pytorch", command, spec);
+      }
     } else if (python != null) {
       System.err.println("peer not present: " + python + " cannot import torch");
     }
@@ -195,6 +218,18 @@ public final class StepBench implements Callable<Integer> {
         }
         String name = peer + " " + layout + (keep ? " malloc" : "");
         starts.add(new Start(name, whole, environment));
+      }
+    }
+  }
+
+  /// PyTorch on CUDA in both layouts, products in float32 and in TF32.
+  private static void addDevice(List<Start> starts, List<String> command, StepSpec spec) {
+    for (String layout : List.of("contiguous", "channels_last")) {
+      for (String products : List.of("fp32", "tf32")) {
+        List<String> whole = new ArrayList<>(command);
+        whole.addAll(spec.arguments());
+        whole.addAll(List.of(layout, products, "device=cuda"));
+        starts.add(new Start("pytorch " + layout + " " + products, whole, Map.of()));
       }
     }
   }
@@ -234,8 +269,8 @@ public final class StepBench implements Callable<Integer> {
   private SequencedMap<String, String> environment(StepSpec spec) throws IOException {
     SequencedMap<String, String> columns = new LinkedHashMap<>();
     columns.put("date", LocalDate.now().toString());
-    columns.put(
-        "commit", output(List.of("git", "-C", home.toString(), "describe", "--always", "--dirty")));
+    columns.put("commit", Build.commit(home));
+    columns.put("device", device);
     columns.put("machine", Cpu.detect().model());
     columns.put("cores", Integer.toString(Cpu.detect().cores()));
     columns.put("jdk", System.getProperty("java.vm.version"));

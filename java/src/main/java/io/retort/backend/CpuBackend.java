@@ -1,5 +1,6 @@
 package io.retort.backend;
 
+import io.retort.bindings.cpu.NativeLibrary;
 import io.retort.op.AttentionKernels;
 import io.retort.op.AugmentKernels;
 import io.retort.op.Backend;
@@ -57,6 +58,13 @@ public final class CpuBackend implements Backend {
   @Override
   public String name() {
     return "cpu";
+  }
+
+  @Override
+  public String description() {
+    return "cpu (%s, %s, %d threads)"
+        .formatted(
+            NativeLibrary.cpu().model(), NativeLibrary.isa(), NativeLibrary.defaultThreads());
   }
 
   @Override

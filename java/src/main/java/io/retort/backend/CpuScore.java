@@ -1,8 +1,10 @@
 package io.retort.backend;
 
+import io.retort.bindings.cpu.RandomLibrary;
 import io.retort.bindings.cpu.ScoreDifferenceLibrary;
 import io.retort.op.ScoreDifference;
 import io.retort.op.ScoreKernels;
+import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -10,9 +12,10 @@ import org.jspecify.annotations.Nullable;
 final class CpuScore implements ScoreKernels {
 
   @Override
-  public void addNoise(Tensor x, Tensor sigma, Tensor eps, Tensor out) {
+  public void addNoise(Tensor x, Tensor sigma, PhiloxKey key, Tensor out) {
+    RandomLibrary.normal(out.address(), out.elements(), 0, 1, key.seed(), key.tag(), key.step(), 0);
     ScoreDifferenceLibrary.addNoise(
-        x.address(), sigma.address(), eps.address(), out.address(), samples(x), pixels(x));
+        x.address(), sigma.address(), out.address(), out.address(), samples(x), pixels(x));
   }
 
   @Override

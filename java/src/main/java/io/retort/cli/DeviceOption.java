@@ -1,48 +1,123 @@
 package io.retort.cli;
 
 import io.retort.backend.CpuBackend;
-import io.retort.bindings.cpu.NativeLibrary;
+import io.retort.backend.CudaBackend;
+import io.retort.backend.CudaBinding;
+import io.retort.bindings.NativeLinkError;
+import io.retort.bindings.cuda.CudaException;
 import io.retort.op.Backend;
+import io.retort.op.UnsupportedOpException;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
 /// Where a command computes.
 final class DeviceOption {
+  private static final String CUDA = "cuda";
+
   @Option(
       names = "--device",
       paramLabel = "cpu|cuda|auto",
       description = "Where to compute; auto says what it chose and why (default: auto).")
   private @Nullable String device;
 
+  @Option(
+      names = "--cuda-library",
+      paramLabel = "PATH|emulator",
+      description =
+          "The CUDA driver to use instead of the system's; the emulator runs the kernels on the"
+              + " processor, to test them.")
+  private @Nullable String library;
+
+  @Option(
+      names = "--cuda-binding",
+      paramLabel = "panama|jcuda",
+      description = "How Java calls the CUDA driver (default: panama).")
+  private String binding = "panama";
+
+  /// A backend and why it is the one.
+  private record Choice(Backend backend, String reason) {
+    @Override
+    public String toString() {
+      return backend.description() + ", because " + reason;
+    }
+  }
+
   /// Opens the chosen backend; says so if it was asked to choose, or if `announced`.
   ///
   /// @param announced whether the choice is worth a line even if the user left it open
   Backend open(Console console, boolean announced) {
     validate();
-    CpuBackend backend = CpuBackend.open();
-    if ("auto".equals(device) || (announced && device == null)) {
-      console.announce("device: " + choice());
+    Choice choice = choose();
+    if ("auto".equals(device) || device == null && announced) {
+      console.announce("device: " + choice);
     }
-    return backend;
+    return choice.backend();
   }
 
-  /// Refuses a device that is unknown or absent, without loading anything.
+  /// Refuses options that make no sense, without loading anything.
   void validate() {
-    switch (device) {
-      case null -> {}
-      case "auto", "cpu" -> {}
-      case "cuda" ->
-          throw new IllegalArgumentException(
-              "--device cuda: the CUDA backend is not part of this build");
+    if (device != null && !Arrays.asList("cpu", CUDA, "auto").contains(device)) {
+      throw new UsageException("--device must be cpu, cuda or auto, got '%s'".formatted(device));
+    }
+    if (library != null && !CUDA.equals(device)) {
+      throw new UsageException("--cuda-library goes with --device cuda");
+    }
+    binding();
+  }
+
+  /// The device by its name, without loading anything; what `auto` will choose is not known yet.
+  String name() {
+    return device == null ? "auto" : device;
+  }
+
+  CudaBinding binding() {
+    return switch (binding) {
+      case "panama" -> CudaBinding.PANAMA;
+      case "jcuda" -> CudaBinding.JCUDA;
       default ->
           throw new UsageException(
-              "--device must be cpu, cuda or auto, got '%s'".formatted(device));
+              "--cuda-binding must be panama or jcuda, got '%s'".formatted(binding));
+    };
+  }
+
+  /// The driver's library if it is not the system's.
+  @Nullable String library() {
+    return library;
+  }
+
+  /// What computes on this machine, and why.
+  String choice() {
+    return choose().toString();
+  }
+
+  private Choice choose() {
+    return switch (name()) {
+      case "cpu" -> new Choice(CpuBackend.open(), "you asked for it");
+      case CUDA -> new Choice(cuda(), "you asked for it");
+      default -> auto();
+    };
+  }
+
+  private CudaBackend cuda() {
+    try {
+      return CudaBackend.open(binding(), library);
+    } catch (NativeLinkError e) {
+      throw new NativeLinkError("--device cuda: " + e.getMessage(), e);
     }
   }
 
-  /// What `auto` means in this build, and why.
-  static String choice() {
-    return "cpu (%s, %d threads), because the CUDA backend is not part of this build"
-        .formatted(NativeLibrary.isa(), NativeLibrary.defaultThreads());
+  private Choice auto() {
+    String reason;
+    try {
+      CudaBackend cuda = CudaBackend.open(binding(), library);
+      if (cuda.unfinished().isEmpty()) {
+        return new Choice(cuda, "there is a CUDA device");
+      }
+      reason = "CUDA has no kernels yet for " + String.join(", ", cuda.unfinished());
+    } catch (NativeLinkError | CudaException | UnsupportedOpException e) {
+      reason = String.valueOf(e.getMessage());
+    }
+    return new Choice(CpuBackend.open(), reason);
   }
 }

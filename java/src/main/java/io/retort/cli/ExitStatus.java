@@ -2,6 +2,7 @@ package io.retort.cli;
 
 import io.retort.bindings.NativeCallException;
 import io.retort.bindings.NativeLinkError;
+import io.retort.bindings.cuda.CudaException;
 import io.retort.checkpoint.AtomicFile;
 import io.retort.checkpoint.CheckpointException;
 import io.retort.data.DataException;
@@ -45,6 +46,7 @@ record ExitStatus(int code, String sentence) {
           UnsupportedOpException _,
           NativeCallException _,
           NativeLinkError _,
+          CudaException _,
           JsonException _ ->
           message(failure);
       case UncheckedIOException io

@@ -27,8 +27,6 @@ import picocli.CommandLine.Option;
     })
 @SuppressWarnings("NullAway.Init") // picocli fills mixins before the call
 final class OpsCommand implements Callable<Integer> {
-  private static final String BACKEND = "cpu";
-
   private final Console console;
 
   @Option(names = "--check", description = "Run the contract of every op and case.")
@@ -107,9 +105,9 @@ final class OpsCommand implements Callable<Integer> {
     List<Row> rows = new ArrayList<>();
     ops.forEach((name, cases) -> rows.add(new Row(name, cases, null)));
     if (common.json()) {
-      console.json(rows.stream().map(row -> row.json(BACKEND)).toList());
+      console.json(rows.stream().map(row -> row.json(device.name())).toList());
     } else {
-      var table = new TextTable("op", "types", ">" + BACKEND + " cases");
+      var table = new TextTable("op", "types", ">cases");
       rows.forEach(row -> table.row(row.op(), row.types(), row.cases().size()));
       console.print(
           table.text()
@@ -121,7 +119,6 @@ final class OpsCommand implements Callable<Integer> {
 
   private int check(SequencedMap<String, List<Case>> ops) {
     Backend backend = device.open(console, true);
-    OpContract contract = new OpContract(backend);
     int total = ops.values().stream().mapToInt(List::size).sum();
     List<Row> rows = new ArrayList<>();
     List<String> failures = new ArrayList<>();
@@ -130,7 +127,7 @@ final class OpsCommand implements Callable<Integer> {
       int passed = 0;
       for (Case each : entry.getValue()) {
         console.progress("%d of %d cases  %s".formatted(++done, total, entry.getKey()));
-        List<String> broken = contract.check(each);
+        List<String> broken = new OpContract(each).check(backend);
         passed += broken.isEmpty() ? 1 : 0;
         broken.forEach(
             what -> failures.add("%s, %s: %s".formatted(entry.getKey(), each.name(), what)));

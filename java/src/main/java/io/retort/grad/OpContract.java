@@ -15,29 +15,40 @@ import java.util.Random;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/// The contract every op keeps on every backend, checked against its own float64 reference.
+/// One case of the contract that every op keeps on every backend, checked against the op's own
+/// float64 reference.
 ///
-/// For a [Case]: the inferred shape is the real one; the output and every gradient are finite and
-/// within the bounds of the reference (gradients against central differences of it, or against
+/// The inferred shape is the real one; the output and every gradient are finite and within the
+/// bounds of the reference (gradients against central differences of it, or against
 /// [Op#referenceVjp]); a gradient asked for alone equals the one computed with the others; two runs
 /// agree bit for bit; nothing leaks.
+///
+/// The reference is computed once and serves every backend that is checked.
 public final class OpContract {
   /// Inputs with more elements than this have that many of their gradient entries checked, drawn by
   /// seed.
   private static final int CHECKED_GRADIENTS = 96;
 
-  private final Backend backend;
+  private final Case contract;
+  private final Op op;
+  private final List<Shape> shapes;
+  private @Nullable Expectation expectation;
 
-  public OpContract(Backend backend) {
-    this.backend = backend;
+  public OpContract(Case contract) {
+    this.contract = contract;
+    op = contract.op();
+    shapes = contract.inputs().stream().map(Case.Input::shape).toList();
   }
 
-  /// What was wrong, one sentence each; empty when the contract holds.
-  public List<String> check(Case contract) {
+  /// What was wrong on a backend, one sentence each; empty when the contract holds.
+  public List<String> check(Backend backend) {
     List<String> failures = new ArrayList<>();
     long blocks = backend.memory().liveBlocks();
     try {
-      new Run(contract, failures).check();
+      if (expectation == null) {
+        expectation = new Expectation();
+      }
+      new Check(backend, expectation, failures).check();
     } catch (RuntimeException e) {
       failures.add("threw " + e);
     }
@@ -48,73 +59,42 @@ public final class OpContract {
     return failures;
   }
 
-  /// One case under check.
-  private final class Run {
-    private final Op op;
-    private final Case contract;
-    private final List<String> failures;
-    private final Random random;
-    private final List<Shape> shapes;
-    private final List<double[]> inputs = new ArrayList<>();
+  /// The case's inputs and what float64 makes of them.
+  private final class Expectation {
+    private final Random random =
+        new Random(contract.name().hashCode() * 31L + op.name().hashCode());
+    private final List<double[]> inputs = contract.inputs().stream().map(this::fill).toList();
+    private final Shape shape = op.infer(shapes);
+    private final double[] output = op.reference(inputs, shapes);
+    private final double[] cotangent = new double[output.length];
+    private final boolean[] wanted = new boolean[shapes.size()];
+    private final @Nullable Entries[] gradients = new @Nullable Entries[shapes.size()];
 
-    Run(Case contract, List<String> failures) {
-      this.op = contract.op();
-      this.contract = contract;
-      this.failures = failures;
-      this.random = new Random(contract.name().hashCode() * 31L + op.name().hashCode());
-      this.shapes = contract.inputs().stream().map(Case.Input::shape).toList();
-      contract.inputs().forEach(input -> inputs.add(fill(input)));
-    }
-
-    void check() {
-      Shape shape = op.infer(shapes);
-      double[] expected = op.reference(inputs, shapes);
-      if (expected.length != shape.elements()) {
-        failures.add("reference has " + expected.length + " elements, inferred shape is " + shape);
-        return;
-      }
-      double[] cotangent = new double[expected.length];
+    Expectation() {
       Arrays.setAll(cotangent, i -> (float) random.nextGaussian());
-      boolean[] all = new boolean[shapes.size()];
-      for (int i = 0; i < all.length; i++) {
-        all[i] = contract.inputs().get(i).dtype().floating() && op.differentiable(i);
-      }
-      Outcome first = run(all, cotangent);
-      compare("output", first.output, expected, 1);
-      Outcome second = run(all, cotangent);
-      if (!first.sameBits(second)) {
-        failures.add("two runs differ");
-      }
       List<double @Nullable []> exact = op.referenceVjp(inputs, shapes, cotangent);
-      for (int i = 0; i < all.length; i++) {
-        if (all[i]) {
-          boolean[] alone = new boolean[all.length];
-          alone[i] = true;
-          if (!Arrays.equals(run(alone, cotangent).gradients[i], first.gradients[i])) {
-            failures.add("gradient " + i + " differs when it is asked for alone");
-          }
-          checkGradient(i, first.gradients[i], exact == null ? null : exact.get(i), cotangent);
+      for (int i = 0; i < wanted.length; i++) {
+        wanted[i] = contract.inputs().get(i).dtype().floating() && op.differentiable(i);
+        if (wanted[i]) {
+          gradients[i] = entries(i, exact == null ? null : exact.get(i));
         }
       }
     }
 
-    private void checkGradient(
-        int input, float[] actual, double @Nullable [] exact, double[] cotangent) {
-      int n = actual.length;
+    private Entries entries(int input, double @Nullable [] exact) {
+      int n = inputs.get(input).length;
       int[] picked =
           n <= CHECKED_GRADIENTS || exact != null
               ? random.ints(0, Math.max(n, 1)).distinct().limit(n).sorted().toArray()
               : random.ints(0, n).distinct().limit(CHECKED_GRADIENTS).sorted().toArray();
-      double[] expected = new double[picked.length];
-      float[] chosen = new float[picked.length];
+      double[] values = new double[picked.length];
       for (int k = 0; k < picked.length; k++) {
-        chosen[k] = actual[picked[k]];
-        expected[k] = exact != null ? exact[picked[k]] : difference(input, picked[k], cotangent);
+        values[k] = exact != null ? exact[picked[k]] : difference(input, picked[k]);
       }
-      compare("gradient " + input, chosen, expected, contract.gradFactor());
+      return new Entries(picked, values);
     }
 
-    private double difference(int input, int element, double[] cotangent) {
+    private double difference(int input, int element) {
       double[] values = inputs.get(input);
       double kept = values[element];
       double h = 1e-5 * Math.max(1, Math.abs(kept));
@@ -124,51 +104,6 @@ public final class OpContract {
       double down = dot(op.reference(inputs, shapes), cotangent);
       values[element] = kept;
       return (up - down) / (2 * h);
-    }
-
-    private Outcome run(boolean[] wanted, double[] cotangent) {
-      try (Scope scope = new Scope(backend.memory())) {
-        Tape tape = new Tape(backend, scope, Set.of());
-        Var[] vars = new Var[shapes.size()];
-        Tensor[] sinks = new Tensor[vars.length];
-        for (int i = 0; i < vars.length; i++) {
-          Tensor tensor = upload(scope, contract.inputs().get(i), inputs.get(i));
-          sinks[i] = scope.zeros(shapes.get(i), DType.F32);
-          vars[i] = wanted[i] ? tape.tracked(tensor, sinks[i]) : tape.constant(tensor);
-        }
-        Var output = tape.apply(op, vars);
-        float[] values = download(output.value());
-        Tensor gradient = scope.allocate(output.shape(), output.value().dtype());
-        uploadFloats(gradient, cotangent);
-        tape.backward(output, gradient);
-        float[][] gradients = new float[vars.length][];
-        for (int i = 0; i < vars.length; i++) {
-          gradients[i] = sinks[i].floats();
-        }
-        return new Outcome(values, gradients);
-      }
-    }
-
-    private void compare(String what, float[] actual, double[] expected, double factor) {
-      double largest = Arrays.stream(expected).map(Math::abs).max().orElse(0);
-      double atol = contract.atol() * factor * (factor == 1 ? 1 : Math.max(1, largest));
-      for (int i = 0; i < expected.length; i++) {
-        double error = Math.abs(actual[i] - expected[i]);
-        if (!(error <= atol + contract.rtol() * factor * Math.abs(expected[i]))) {
-          failures.add(
-              String.format(
-                  Locale.ROOT,
-                  "%s [%d] must be %.9g, got %.9g (largest %.3g, bounds %.1e + %.1e relative)",
-                  what,
-                  i,
-                  expected[i],
-                  actual[i],
-                  largest,
-                  atol,
-                  contract.rtol() * factor));
-          return;
-        }
-      }
     }
 
     private double[] fill(Case.Input input) {
@@ -183,6 +118,106 @@ public final class OpContract {
         values[i] = input.dtype() == DType.BF16 ? Bf16.round((float) value) : (float) value;
       }
       return values;
+    }
+  }
+
+  /// Some elements of a gradient.
+  ///
+  /// @param picked their indices, ascending
+  private record Entries(int[] picked, double[] values) {
+    float[] of(float[] gradient) {
+      float[] chosen = new float[picked.length];
+      for (int k = 0; k < picked.length; k++) {
+        chosen[k] = gradient[picked[k]];
+      }
+      return chosen;
+    }
+  }
+
+  /// The case on one backend.
+  private final class Check {
+    private final Backend backend;
+    private final Expectation expected;
+    private final List<String> failures;
+
+    Check(Backend backend, Expectation expected, List<String> failures) {
+      this.backend = backend;
+      this.expected = expected;
+      this.failures = failures;
+    }
+
+    void check() {
+      if (expected.output.length != expected.shape.elements()) {
+        failures.add(
+            "reference has %d elements, inferred shape is %s"
+                .formatted(expected.output.length, expected.shape));
+        return;
+      }
+      Outcome first = run(expected.wanted);
+      compare("output", first.output, expected.output, 1);
+      if (!first.sameBits(run(expected.wanted))) {
+        failures.add("two runs differ");
+      }
+      for (int i = 0; i < shapes.size(); i++) {
+        Entries entries = expected.gradients[i];
+        if (entries != null) {
+          boolean[] alone = new boolean[shapes.size()];
+          alone[i] = true;
+          if (!Arrays.equals(run(alone).gradients[i], first.gradients[i])) {
+            failures.add("gradient " + i + " differs when it is asked for alone");
+          }
+          compare(
+              "gradient " + i,
+              entries.of(first.gradients[i]),
+              entries.values,
+              contract.gradFactor());
+        }
+      }
+    }
+
+    private Outcome run(boolean[] wanted) {
+      try (Scope scope = new Scope(backend.memory())) {
+        Tape tape = new Tape(backend, scope, Set.of());
+        Var[] vars = new Var[shapes.size()];
+        Tensor[] sinks = new Tensor[vars.length];
+        for (int i = 0; i < vars.length; i++) {
+          Tensor tensor = upload(scope, contract.inputs().get(i), expected.inputs.get(i));
+          sinks[i] = scope.zeros(shapes.get(i), DType.F32);
+          vars[i] = wanted[i] ? tape.tracked(tensor, sinks[i]) : tape.constant(tensor);
+        }
+        Var output = tape.apply(op, vars);
+        float[] values = download(output.value());
+        Tensor gradient = scope.allocate(output.shape(), output.value().dtype());
+        uploadFloats(gradient, expected.cotangent);
+        tape.backward(output, gradient);
+        float[][] gradients = new float[vars.length][];
+        for (int i = 0; i < vars.length; i++) {
+          gradients[i] = sinks[i].floats();
+        }
+        return new Outcome(values, gradients);
+      }
+    }
+
+    private void compare(String what, float[] actual, double[] reference, double factor) {
+      double largest = Arrays.stream(reference).map(Math::abs).max().orElse(0);
+      double atol = contract.atol() * factor * (factor == 1 ? 1 : Math.max(1, largest));
+      for (int i = 0; i < reference.length; i++) {
+        double error = Math.abs(actual[i] - reference[i]);
+        if (!(error <= atol + contract.rtol() * factor * Math.abs(reference[i]))) {
+          failures.add(
+              String.format(
+                  Locale.ROOT,
+                  "%s [%d] must be %.9g, got %.9g (largest %.3g, bounds %.1e + %.1e relative)",
+                  what,
+                  i,
+                  reference[i],
+                  actual[i],
+                  largest,
+                  atol,
+                  contract.rtol() * factor));
+          return;
+        }
+      }
     }
   }
 

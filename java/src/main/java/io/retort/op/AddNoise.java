@@ -24,8 +24,7 @@ public record AddNoise(PhiloxKey key) implements Op {
   @Override
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
     Tensor out = scope.allocate(inputs.getFirst().shape());
-    backend.random().normal(out, key, 0, 1);
-    backend.scores().addNoise(inputs.getFirst(), inputs.get(1), out, out);
+    backend.scores().addNoise(inputs.getFirst(), inputs.get(1), key, out);
     return List.of(out);
   }
 

@@ -11,6 +11,9 @@ public interface Backend {
   /// Short name as the command line spells it: `cpu`, `cuda`.
   String name();
 
+  /// What computes, in a few words: name, hardware, build of the kernels.
+  String description();
+
   Memory memory();
 
   // one accessor a family, alphabetical

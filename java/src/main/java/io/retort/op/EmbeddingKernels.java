@@ -19,7 +19,8 @@ public interface EmbeddingKernels {
 
   /// `out_i = table[ids_i]`.
   ///
-  /// @throws RuntimeException naming the id if one is outside the table
+  /// @throws RuntimeException naming the id if one is outside the table; where kernels are queued,
+  ///   its row is NaN and the next read throws
   void lookup(Tensor table, Tensor ids, Tensor out);
 
   /// `gradTable_j = sum of gradOut_i over ids_i = j`, in the order of i.

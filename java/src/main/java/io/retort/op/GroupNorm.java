@@ -162,6 +162,9 @@ public record GroupNorm(int groups, double eps, boolean silu) implements Op {
         of("several panels", 48, true, 1, 2, 192),
         of("panels of whole lines", 16, true, 1, 3, 1, 96),
         of("group wider than a panel", 2, true, 1, 2, 152),
+        of("group wider than a block of threads", 1, true, 2, 2, 1000),
+        of("group wider than a block of threads, prime channels", 1, false, 1, 3, 401),
+        of("panel larger than shared memory", 2, true, 1, 90, 80, 8),
         of("several blocks of positions", 2, true, 1, 9, 15, 4),
         of("parallel", 4, true, 8, 33, 8, 16),
         with("mean 1000", 2, true, Input.normal(1000, 1, Shape.of(2, 9, 8, 4)))

@@ -102,6 +102,8 @@ public record LayerNorm(double eps) implements Op {
         with("power of two plus one", Input.normal(2, 129)),
         with("several chunks of rows", Input.normal(131, 2)),
         with("parallel", Input.normal(520, 67)),
+        with("row of a block of threads", Input.normal(3, 700)),
+        with("row wider than registers", Input.normal(3, 2500)),
         with("mean 1000", Input.normal(1000, 1, Shape.of(5, 48)))
             .within(2e-4, 2e-5, "a mean of 1000 is rounded to 3e-5 in float32"),
         with("bf16", Input.normal(7, 37).bf16())

@@ -4,9 +4,9 @@ import io.retort.tensor.Tensor;
 
 /// Sums over the dropped axes of an [AxisGroups], and their transpose.
 ///
-/// Sums are accumulated in float64 over fixed partitions: the same bits on any number of threads.
-/// Inputs are float32 or bfloat16, each tensor may have its own type. Cost: one read of each large
-/// input; memory-bound.
+/// Sums are accumulated in float64 over fixed partitions: the same bits on any number of threads. A
+/// GPU first adds at most eight neighbours in float32, by pairs. Inputs are float32 or bfloat16,
+/// each tensor may have its own type. Cost: one read of each large input; memory-bound.
 public interface ReductionKernels {
 
   /// `out_k = scale sum_d x_kd`.

@@ -71,12 +71,14 @@ public record ScoreDifference(Form form, double floor) implements Op {
     double[] fake = inputs.get(2);
     int pixels = (int) (x.length / shapes.getFirst().dim(0));
     double[] g = new double[x.length];
-    for (int i = 0; i < g.length; i++) {
+    for (int sample = 0; sample < x.length; sample += pixels) {
       double distance = 0;
-      for (int j = i / pixels * pixels; j < (i / pixels + 1) * pixels; j++) {
-        distance += Math.abs(x[j] - real[j]) / pixels;
+      for (int i = sample; i < sample + pixels; i++) {
+        distance += Math.abs(x[i] - real[i]) / pixels;
       }
-      g[i] = (fake[i] - real[i]) / (form == Form.DMD ? Math.max(distance, floor) : 1);
+      for (int i = sample; i < sample + pixels; i++) {
+        g[i] = (fake[i] - real[i]) / (form == Form.DMD ? Math.max(distance, floor) : 1);
+      }
     }
     return g;
   }
@@ -101,7 +103,14 @@ public record ScoreDifference(Form form, double floor) implements Op {
                 Case.of("one pixel", op, images(5, 1), images(5, 1), images(5, 1))
                     .within(1e-4, 1e-4, "one pixel's distance can be small against its rounding"),
                 Case.of("several threads", op, images(4, 9000), images(4, 9000), images(4, 9000))
-                    .within(1e-4, 1e-5, "a sum of 36,000 squares"))
+                    .within(1e-4, 1e-5, "a sum of 36,000 squares"),
+                Case.of(
+                        "sample of several blocks",
+                        op,
+                        images(1, 16390),
+                        images(1, 16390),
+                        images(1, 16390))
+                    .within(1e-4, 1e-5, "a sum of 16,390 squares"))
                 .stream())
         .toList();
   }

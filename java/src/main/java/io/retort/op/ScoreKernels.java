@@ -1,5 +1,6 @@
 package io.retort.op;
 
+import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -7,8 +8,8 @@ import org.jspecify.annotations.Nullable;
 /// `(N)`, losses `()`.
 public interface ScoreKernels {
 
-  /// `out = x + sigma_n * eps`; `eps` may be `out`.
-  void addNoise(Tensor x, Tensor sigma, Tensor eps, Tensor out);
+  /// `out_i = x_i + sigma_n e_i`, e_i standard normal: number i of the key's stream.
+  void addNoise(Tensor x, Tensor sigma, PhiloxKey key, Tensor out);
 
   /// `out = x / sqrt(sigmaData^2 + sigma^2)`; also its own backward.
   void edmInput(Tensor x, Tensor sigma, double sigmaData, Tensor out);

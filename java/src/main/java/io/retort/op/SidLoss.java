@@ -86,12 +86,12 @@ public record SidLoss(double alpha, double floor) implements Op {
     int elements = inputs.getFirst().length;
     int pixels = (int) (elements / shapes.getFirst().dim(0));
     double[] weights = new double[elements];
-    for (int i = 0; i < elements; i++) {
+    for (int sample = 0; sample < elements; sample += pixels) {
       double distance = 0;
-      for (int j = i / pixels * pixels; j < (i / pixels + 1) * pixels; j++) {
-        distance += Math.abs(inputs.get(0)[j] - inputs.get(1)[j]) / pixels;
+      for (int i = sample; i < sample + pixels; i++) {
+        distance += Math.abs(inputs.get(0)[i] - inputs.get(1)[i]) / pixels;
       }
-      weights[i] = Math.max(distance, floor);
+      Arrays.fill(weights, sample, sample + pixels, Math.max(distance, floor));
     }
     return weights;
   }
@@ -117,6 +117,13 @@ public record SidLoss(double alpha, double floor) implements Op {
                 Case.Input.normal(2, 4, 4, 3),
                 Case.Input.normal(2, 4, 4, 3),
                 Case.Input.normal(2, 4, 4, 3))
-            .within(1e-4, 1e-5, "a sum of 96 products over a distance near 1"));
+            .within(1e-4, 1e-5, "a sum of 96 products over a distance near 1"),
+        Case.of(
+                "sample of several blocks",
+                new SidLoss(1.2, 1e-5),
+                Case.Input.normal(1, 16388),
+                Case.Input.normal(1, 16388),
+                Case.Input.normal(1, 16388))
+            .within(1e-4, 1e-5, "a sum of 16,388 products over a distance near 1"));
   }
 }

@@ -11,8 +11,10 @@ public interface SoftmaxKernels {
   /// Writes `gradX` from the output `y` and its gradient.
   void softmaxGradient(Tensor y, Tensor gradOut, Tensor gradX);
 
-  /// Writes the scalar `loss` and the float32 `probabilities` of the logits; refuses labels out of
-  /// range.
+  /// Writes the scalar `loss` and the float32 `probabilities` of the logits.
+  ///
+  /// @throws RuntimeException naming the label and its row if one is out of range; where kernels
+  ///   are queued, the loss is NaN and the next read throws
   void crossEntropy(Tensor logits, Tensor labels, Tensor loss, Tensor probabilities);
 
   /// Writes `gradLogits` from the scalar `gradOut`.

@@ -16,6 +16,7 @@ public final class Environment {
     SequencedMap<String, Object> facts = new LinkedHashMap<>();
     facts.put("retort", version());
     facts.put("backend", backend.name());
+    facts.put("device", backend.description());
     facts.put("cpu", NativeLibrary.cpu().model());
     facts.put("cores", (long) NativeLibrary.cpu().cores());
     facts.put("isa", NativeLibrary.isa());
@@ -24,16 +25,6 @@ public final class Environment {
     facts.put("vm", System.getProperty("java.vm.name", ""));
     facts.put("os", System.getProperty("os.name", "") + " " + System.getProperty("os.version", ""));
     return facts;
-  }
-
-  /// The device in a few words.
-  public static String device(Backend backend) {
-    return "%s (%s, %s, %d threads)"
-        .formatted(
-            backend.name(),
-            NativeLibrary.cpu().model(),
-            NativeLibrary.isa(),
-            NativeLibrary.defaultThreads());
   }
 
   private static String version() {

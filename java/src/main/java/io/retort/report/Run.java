@@ -200,7 +200,7 @@ public final class Run {
   private RunOutcome finished(RunResults results) {
     long leaked = backend.memory().liveBlocks() - liveBefore;
     SequencedMap<String, @Nullable Object> summary =
-        results.summary(recipe, Environment.device(backend), leaked);
+        results.summary(recipe, backend.description(), leaked);
     RunReport.of(recipe, data, directory, results, Environment.of(backend))
         .writeTo(directory.file(RunDirectory.REPORT));
     directory.write(RunDirectory.SUMMARY, Json.writeIndented(summary));

@@ -15,6 +15,8 @@ import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Commands that list what there is: methods, ops, data sets, this machine.
 class CatalogCommandsTest {
@@ -67,6 +69,27 @@ class CatalogCommandsTest {
                 .out())
         .contains("the first 10 of 12000");
     assertThat(Files.exists(out)).isTrue();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"panama", "jcuda"})
+  void opsRunOnTheEmulator(String binding) {
+    String[] emulator = {
+      "--device", "cuda", "--cuda-library", "emulator", "--cuda-binding", binding
+    };
+    assertThat(Call.of(with(emulator, "ops", "--check", "--filter", "affine")).succeeded().out())
+        .contains("1 of 1 ops keep the contract on cuda");
+    assertThat(Call.of(with(emulator, "doctor")).succeeded().out())
+        .contains(
+            "✓ CUDA       driver for CUDA 13.0",
+            "called through " + binding,
+            "✓ CUDA 0     Retort emulator sm_90",
+            "✓ CUDA 1     Retort emulator sm_80",
+            "✓ device     cuda (Retort emulator sm_90, emulator, " + binding);
+  }
+
+  private static Object[] with(String[] options, String... call) {
+    return Stream.concat(Stream.of(call), Stream.of(options)).toArray();
   }
 
   @Test

@@ -55,6 +55,8 @@ class MainTest {
           sample m --out x.png --seed -1              | --seed must be at least 0, got -1
           sample m --out x.png --sed 1                | did you mean
           sample m --out x.png --device gpu           | must be cpu, cuda or auto, got 'gpu'
+          sample m --out x.png --cuda-library x       | goes with --device cuda
+          ops --device cuda --cuda-binding jni        | must be panama or jcuda, got 'jni'
           sample m extra --out x.png                  | extra
           denoise m --x a.npy --out d.npy             | --sigma
           eval m                                      | --data
@@ -81,8 +83,7 @@ class MainTest {
           """
           sample no/such/model --out x.png            | no/such/model: does not exist
           sample m --out no/such/folder/x.png         | its folder does not exist
-          sample m --out x.png --device cuda          | the CUDA backend is not part of this build
-          ops --device cuda                           | the CUDA backend is not part of this build
+          ops --check --device cuda --cuda-library x  | CUDA library x: there is no such file
           inspect no-such-file.safetensors            | no such file
           inspect no-such-file.npy                    | no such file
           data show cifar --out x.png                 | is not a known data set

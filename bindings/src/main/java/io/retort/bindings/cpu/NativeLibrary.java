@@ -1,11 +1,12 @@
 package io.retort.bindings.cpu;
 
+import io.retort.bindings.Downcall;
 import io.retort.bindings.NativeCallException;
 import io.retort.bindings.NativeLinkError;
+import io.retort.bindings.NativeStore;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
@@ -44,7 +45,9 @@ public final class NativeLibrary {
 
   static {
     configureOpenMp();
-    var store = NativeStore.open(CLASS_LOADER, CHECKSUMS, System.getenv());
+    var store =
+        NativeStore.open(
+            CLASS_LOADER::getResourceAsStream, CHECKSUMS, "linux-x86_64/", System.getenv());
     ISA = chooseIsa(System.getenv("RETORT_CPU_ISA"), store);
     // In this order: each library finds the ones it needs by the names already loaded.
     load(store.unpack("libgomp.so.1"));
@@ -57,8 +60,7 @@ public final class NativeLibrary {
 
   private NativeLibrary() {}
 
-  /// A handle on one operation; `signature` has one letter per argument: `p` pointer as `long`, `l`
-  /// long, `i` int, `f` float, `d` double. The result is always the `int` status.
+  /// A handle on one operation; `signature` as [Downcall] says.
   ///
   /// @throws NativeLinkError if the library has no such operation or compiled it with another
   ///   signature
@@ -71,9 +73,7 @@ public final class NativeLibrary {
       throw new NativeLinkError(
           "%s: Java binds (%s), the library has (%s)".formatted(name, signature, actual));
     }
-    var arguments = signature.chars().mapToObj(NativeLibrary::layout).toArray(MemoryLayout[]::new);
-    return LINKER.downcallHandle(
-        symbol(name), FunctionDescriptor.of(ValueLayout.JAVA_INT, arguments));
+    return Downcall.bind(symbol(name), signature);
   }
 
   /// Returns if `status` is success.
@@ -88,7 +88,7 @@ public final class NativeLibrary {
   /// What a class of operations throws from the `catch` around `invokeExact`: nothing but a bug of
   /// ours gets there.
   public static AssertionError unreachable(Throwable thrown) {
-    return new AssertionError("a native call cannot throw", thrown);
+    return Downcall.unreachable(thrown);
   }
 
   /// The processor that the library was chosen for.
@@ -165,17 +165,6 @@ public final class NativeLibrary {
         .map(line -> line.split(":", -1))
         .forEach(parts -> signatures.put(parts[0], parts[1]));
     return Map.copyOf(signatures);
-  }
-
-  private static MemoryLayout layout(int letter) {
-    return switch (letter) {
-      case 'p', 'l' -> ValueLayout.JAVA_LONG;
-      case 'i' -> ValueLayout.JAVA_INT;
-      case 'f' -> ValueLayout.JAVA_FLOAT;
-      case 'd' -> ValueLayout.JAVA_DOUBLE;
-      default ->
-          throw new NativeLinkError("signature letters are p, l, i, f and d, got " + (char) letter);
-    };
   }
 
   /// The best build that both the processor and the jar have.

@@ -1,9 +1,8 @@
-package io.retort.bindings.cpu;
+package io.retort.bindings;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.retort.bindings.NativeLinkError;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -30,13 +29,13 @@ class NativeStoreTest {
   @TempDir private Path cache;
   private final Jar jar = new Jar();
 
-  /// A class loader over a map that counts how often the library was read.
-  private static final class Jar extends ClassLoader {
+  /// A jar over a map that counts how often the library was read.
+  private static final class Jar implements NativeStore.Jar {
     final Map<String, byte[]> entries = new HashMap<>();
     int reads;
 
     @Override
-    public @Nullable InputStream getResourceAsStream(String name) {
+    public @Nullable InputStream open(String name) {
       if (name.equals(LIBRARY)) {
         reads++;
       }
@@ -139,11 +138,24 @@ class NativeStoreTest {
   }
 
   @Test
+  void contentsAreComparedWithTheirChecksumToo() {
+    assertThat(store().names()).containsExactly("libtest.so");
+    assertThat(store().read("libtest.so")).isEqualTo(CONTENT);
+
+    jar.entries.put(LIBRARY, "other bytes!".getBytes(StandardCharsets.UTF_8));
+
+    assertThatThrownBy(() -> store().read("libtest.so"))
+        .isInstanceOf(NativeLinkError.class)
+        .hasMessageContaining("libtest.so could not be read")
+        .hasMessageContaining("the build recorded");
+  }
+
+  @Test
   void anUnusableCacheFallsBackToTheTemporaryDirectory() throws IOException {
     var blocked = Files.createFile(cache.resolve("file"));
     var environment = Map.of("XDG_CACHE_HOME", blocked.toString(), "HOME", blocked.toString());
 
-    var file = NativeStore.open(jar, "sums", environment).unpack("libtest.so");
+    var file = NativeStore.open(jar, "sums", "linux-x86_64/", environment).unpack("libtest.so");
 
     assertThat(file).startsWith(Path.of(System.getProperty("java.io.tmpdir")));
     Files.delete(file.resolveSibling("libtest.so.receipt"));
@@ -152,6 +164,7 @@ class NativeStoreTest {
   }
 
   private NativeStore store() {
-    return NativeStore.open(jar, "sums", Map.of("XDG_CACHE_HOME", cache.toString()));
+    return NativeStore.open(
+        jar, "sums", "linux-x86_64/", Map.of("XDG_CACHE_HOME", cache.toString()));
   }
 }

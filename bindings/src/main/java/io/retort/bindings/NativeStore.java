@@ -1,6 +1,5 @@
-package io.retort.bindings.cpu;
+package io.retort.bindings;
 
-import io.retort.bindings.NativeLinkError;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -14,78 +13,98 @@ import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.Collections;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
-/// A private directory of unpacked native libraries, `<root>/<first 16 digits of sha256>/<file
-/// name>`.
+/// The native code that the build packed into the jars, with its checksums, and a private directory
+/// of what was unpacked: `<root>/<first 16 digits of sha256>/<file name>`.
 ///
 /// A directory is used only if it belongs to this user and nobody else may write to it, so a file
 /// in it is one that this user put there. A library is written to a temporary name, compared with
 /// the checksum taken at build time and then renamed; a receipt beside it keeps size and
 /// modification time, so later starts need not read 93 MB again.
-final class NativeStore {
+public final class NativeStore {
   private static final Set<PosixFilePermission> PRIVATE =
       PosixFilePermissions.fromString("rwx------");
 
-  private static final String PLATFORM = "linux-x86_64/";
-
   private final Path root;
-  private final ClassLoader jar;
+  private final Jar jar;
   private final Map<String, Resource> resources;
 
-  private NativeStore(Path root, ClassLoader jar, Map<String, Resource> resources) {
+  private NativeStore(Path root, Jar jar, Map<String, Resource> resources) {
     this.root = root;
     this.jar = jar;
     this.resources = resources;
   }
 
-  /// One native library in a jar, with what the build knew about it.
-  record Resource(String path, String sha256, long bytes) {
-    String fileName() {
+  /// Where resources are read: a class loader's `getResourceAsStream`, or a module's for those in
+  /// its own packages.
+  @FunctionalInterface
+  public interface Jar {
+    @Nullable InputStream open(String path) throws IOException;
+  }
+
+  /// One file of native code in a jar, with what the build knew about it.
+  public record Resource(String path, String sha256, long bytes) {
+    public String fileName() {
       return path.substring(path.lastIndexOf('/') + 1);
     }
   }
 
-  /// Opens a store for the libraries that the build lists in the resource `checksums`, in the first
-  /// usable place: `$XDG_CACHE_HOME/retort`, `~/.cache/retort`, then a directory of this user in
-  /// the temporary directory.
+  /// Opens a store for the files that the build lists in the resource `checksums`, a file being
+  /// known by what follows `prefix` in its path.
   ///
-  /// @throws NativeLinkError if none is usable, with the reason for each
-  static NativeStore open(ClassLoader jar, String checksums, Map<String, String> environment) {
+  /// @throws NativeLinkError if there is no private directory, with the reason for each tried
+  public static NativeStore open(
+      Jar jar, String checksums, String prefix, Map<String, String> environment) {
+    var resources = new LinkedHashMap<String, Resource>();
+    for (var resource : listed(jar, checksums)) {
+      var path = resource.path();
+      resources.put(path.substring(path.indexOf(prefix) + prefix.length()), resource);
+    }
+    return new NativeStore(directory(environment), jar, resources);
+  }
+
+  /// Opens a store for one file of somebody else's jar, known by its file name.
+  public static NativeStore open(Jar jar, Resource resource, Map<String, String> environment) {
+    return new NativeStore(directory(environment), jar, Map.of(resource.fileName(), resource));
+  }
+
+  private static List<Resource> listed(Jar jar, String checksums) {
+    try (var in = jar.open(checksums)) {
+      if (in == null) {
+        throw new NativeLinkError(
+            "The list of native libraries, " + checksums + ", is not in the jar");
+      }
+      return new String(in.readAllBytes(), StandardCharsets.UTF_8)
+          .lines()
+          .map(line -> line.split(" +", -1))
+          .map(fields -> new Resource(fields[2], fields[0], Long.parseLong(fields[1])))
+          .toList();
+    } catch (IOException e) {
+      throw new NativeLinkError(checksums + " cannot be read", e);
+    }
+  }
+
+  /// The first usable of `$XDG_CACHE_HOME/retort`, `~/.cache/retort` and a directory of this user
+  /// in the temporary directory.
+  private static Path directory(Map<String, String> environment) {
     var reasons = new ArrayList<String>();
     for (var candidate : candidates(environment)) {
       try {
         Files.createDirectories(candidate.getParent());
-        return new NativeStore(privateDirectory(candidate), jar, resources(jar, checksums));
+        return privateDirectory(candidate);
       } catch (IOException e) {
         reasons.add(candidate + ": " + reason(e));
       }
     }
     throw new NativeLinkError(
         "No private directory for native libraries, tried " + String.join("; ", reasons));
-  }
-
-  private static Map<String, Resource> resources(ClassLoader jar, String checksums) {
-    var resources = new HashMap<String, Resource>();
-    try (var in = jar.getResourceAsStream(checksums)) {
-      if (in == null) {
-        throw new NativeLinkError(
-            "The list of native libraries, " + checksums + ", is not in the jar");
-      }
-      for (var line : new String(in.readAllBytes(), StandardCharsets.UTF_8).lines().toList()) {
-        var fields = line.split(" +", -1);
-        var path = fields[2];
-        resources.put(
-            path.substring(path.indexOf(PLATFORM) + PLATFORM.length()),
-            new Resource(path, fields[0], Long.parseLong(fields[1])));
-      }
-    } catch (IOException e) {
-      throw new NativeLinkError(checksums + " cannot be read", e);
-    }
-    return Map.copyOf(resources);
   }
 
   private static Iterable<Path> candidates(Map<String, String> environment) {
@@ -103,21 +122,36 @@ final class NativeStore {
     return candidates;
   }
 
-  /// Whether the jar has a library; names are the last parts of resource paths, `libgomp.so.1` or
-  /// `avx2/libretort_cpu.so`.
-  boolean has(String name) {
+  /// What the build packed, `libgomp.so.1` or `avx2/libretort_cpu.so`, in the order of its list.
+  public Set<String> names() {
+    return Collections.unmodifiableSet(resources.keySet());
+  }
+
+  /// Whether the jar has a file of that name.
+  public boolean has(String name) {
     return resources.containsKey(name);
+  }
+
+  /// The contents of a file, compared with its checksum.
+  ///
+  /// @throws NativeLinkError if the jar lacks it or it differs from what was built
+  public byte[] read(String name) {
+    var resource = resource(name);
+    try (var in = stream(resource)) {
+      var bytes = in.readAllBytes();
+      requireGenuine(HexFormat.of().formatHex(digest().digest(bytes)), resource);
+      return bytes;
+    } catch (IOException e) {
+      throw new NativeLinkError("%s could not be read: %s".formatted(name, reason(e)), e);
+    }
   }
 
   /// The library as a file that only this user can have written.
   ///
   /// @throws NativeLinkError if the jar lacks it, or it cannot be written, or differs from what was
   ///   built
-  Path unpack(String name) {
-    var resource = resources.get(name);
-    if (resource == null) {
-      throw new NativeLinkError("The jar of the CPU library was built without " + name);
-    }
+  public Path unpack(String name) {
+    var resource = resource(name);
     try {
       var directory = privateDirectory(root.resolve(resource.sha256().substring(0, 16)));
       var file = directory.resolve(resource.fileName());
@@ -128,6 +162,29 @@ final class NativeStore {
     } catch (IOException e) {
       throw new NativeLinkError(
           "%s could not be unpacked to %s: %s".formatted(resource.fileName(), root, reason(e)), e);
+    }
+  }
+
+  private Resource resource(String name) {
+    var resource = resources.get(name);
+    if (resource == null) {
+      throw new NativeLinkError("The jar of the native libraries was built without " + name);
+    }
+    return resource;
+  }
+
+  private InputStream stream(Resource resource) throws IOException {
+    var in = jar.open(resource.path());
+    if (in == null) {
+      throw new IOException(resource.path() + " is not on the class path");
+    }
+    return in;
+  }
+
+  private static void requireGenuine(String sha256, Resource resource) throws IOException {
+    if (!sha256.equals(resource.sha256())) {
+      throw new IOException(
+          "its checksum is %s, the build recorded %s".formatted(sha256, resource.sha256()));
     }
   }
 
@@ -156,18 +213,12 @@ final class NativeStore {
     var part = Files.createTempFile(file.getParent(), resource.fileName(), ".part");
     try {
       String actual;
-      try (var in = jar.getResourceAsStream(resource.path())) {
-        if (in == null) {
-          throw new IOException(resource.path() + " is not on the class path");
-        }
+      try (var in = stream(resource)) {
         var digesting = new DigestInputStream(in, digest());
         Files.copy(digesting, part, StandardCopyOption.REPLACE_EXISTING);
         actual = HexFormat.of().formatHex(digesting.getMessageDigest().digest());
       }
-      if (!actual.equals(resource.sha256())) {
-        throw new IOException(
-            "its checksum is %s, the build recorded %s".formatted(actual, resource.sha256()));
-      }
+      requireGenuine(actual, resource);
       Files.setPosixFilePermissions(part, PRIVATE);
       Files.move(part, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } finally {

@@ -1,0 +1,206 @@
+package io.retort.backend;
+
+import io.retort.tensor.TensorMemoryException;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/// Blocks of a device's memory under a byte budget, cached by size.
+///
+/// A training step asks for the same sizes again and again, so given-back blocks wait in one list a
+/// size and are handed out whole. Sizes are rounded up by at most 1/16 or 64 bytes, large ones to
+/// whole huge pages, which is what they occupy anyway. When the budget is reached, waiting blocks
+/// go back to the system first; only then does an allocation fail.
+///
+/// With the system property `retort.poison=true` every block handed out is filled with NaN (0xFF
+/// bytes), up to a guard behind its end that is checked when it comes back: a kernel that reads
+/// what nobody wrote, or reads or writes past its end, is found.
+final class BlockPool {
+  private static final int POISON = 0xFF;
+  private static final long GUARD_BYTES = 64;
+  private static final long GRAIN = 64;
+  private static final long HUGE_PAGE = 2 << 20;
+
+  private final String budgetVariable;
+  private final long budget;
+  private final boolean poison;
+  private final Source source;
+  private final Map<Long, Blocks> waiting = new HashMap<>();
+  private long liveBlocks;
+  private long liveBytes;
+  private long peakBytes;
+  private long waitingBytes;
+
+  /// Where blocks come from, and what poisoning does to them.
+  interface Source {
+    /// A block of undefined contents, or 0 if there is none that large.
+    long allocate(long bytes);
+
+    void free(long address, long bytes);
+
+    /// Sets every byte to the low 8 bits of `value`.
+    void fill(long address, int value, long bytes);
+
+    /// Whether every byte equals the low 8 bits of `value`.
+    boolean holds(long address, int value, long bytes);
+
+    /// Why an allocation within the budget can fail, in a clause.
+    String shortage();
+  }
+
+  /// A pool that holds at most `budget` bytes, blocks in use and waiting ones together.
+  ///
+  /// @param budgetVariable the environment variable that raises the budget
+  BlockPool(String budgetVariable, long budget, boolean poison, Source source) {
+    this.budgetVariable = budgetVariable;
+    this.budget = budget;
+    this.poison = poison;
+    this.source = source;
+  }
+
+  /// Whether the user asked for poisoned blocks.
+  static boolean poisoned() {
+    return Boolean.getBoolean("retort.poison");
+  }
+
+  /// The budget that an environment variable names, or `otherwise`.
+  static long budget(String variable, @Nullable String wanted, long otherwise) {
+    if (wanted == null) {
+      return otherwise;
+    }
+    try {
+      long bytes = Long.parseLong(wanted);
+      if (bytes > 0) {
+        return bytes;
+      }
+    } catch (NumberFormatException e) {
+      // said below
+    }
+    throw new TensorMemoryException(
+        variable + " must be a positive number of bytes, got " + wanted);
+  }
+
+  synchronized long allocate(long bytes) {
+    if (bytes > budget) {
+      throw exhausted(bytes, "that is more than the whole budget of " + text(budget));
+    }
+    long size = size(bytes);
+    var blocks = waiting.get(size);
+    long address;
+    if (blocks != null && blocks.count > 0) {
+      address = blocks.pop();
+      waitingBytes -= size;
+    } else {
+      address = fresh(bytes, size);
+    }
+    liveBlocks++;
+    liveBytes += size;
+    peakBytes = Math.max(peakBytes, liveBytes);
+    if (poison) {
+      source.fill(address, POISON, size);
+    }
+    return address;
+  }
+
+  private long fresh(long bytes, long size) {
+    if (liveBytes + waitingBytes + size > budget) {
+      trim();
+    }
+    if (liveBytes + size > budget) {
+      throw exhausted(bytes, "the whole budget is " + text(budget));
+    }
+    long address = source.allocate(size);
+    if (address == 0) {
+      trim();
+      address = source.allocate(size);
+    }
+    if (address == 0) {
+      throw exhausted(bytes, source.shortage());
+    }
+    return address;
+  }
+
+  private TensorMemoryException exhausted(long bytes, String why) {
+    return new TensorMemoryException(
+        "memory: asked for %s with %s in use and %s of the budget free, but %s; lower the batch size or the network's channels, or raise %s"
+            .formatted(
+                text(bytes),
+                text(liveBytes),
+                text(Math.max(0, budget - liveBytes)),
+                why,
+                budgetVariable));
+  }
+
+  synchronized void free(long address, long bytes) {
+    long size = size(bytes);
+    if (poison && !source.holds(address + bytes, POISON, size - bytes)) {
+      throw new IllegalStateException(
+          "memory: something was written past the end of a block of " + bytes + " bytes");
+    }
+    liveBlocks--;
+    liveBytes -= size;
+    waitingBytes += size;
+    waiting.computeIfAbsent(size, unused -> new Blocks()).push(address);
+  }
+
+  /// Gives every waiting block back to the system.
+  synchronized void trim() {
+    waiting.forEach((size, blocks) -> {
+      while (blocks.count > 0) {
+        source.free(blocks.pop(), size);
+      }
+    });
+    waiting.clear();
+    waitingBytes = 0;
+  }
+
+  /// The block size a request is rounded to.
+  private long size(long bytes) {
+    long needed = Math.max(bytes, 1) + (poison ? GUARD_BYTES : 0);
+    long smallest = needed < HUGE_PAGE ? GRAIN : HUGE_PAGE;
+    long grain = Math.max(smallest, Long.highestOneBit(needed) >> 4);
+    return (needed + grain - 1) / grain * grain;
+  }
+
+  synchronized long liveBlocks() {
+    return liveBlocks;
+  }
+
+  synchronized long liveBytes() {
+    return liveBytes;
+  }
+
+  synchronized long peakBytes() {
+    return peakBytes;
+  }
+
+  synchronized long waitingBytes() {
+    return waitingBytes;
+  }
+
+  long budgetBytes() {
+    return budget;
+  }
+
+  static String text(long bytes) {
+    return bytes < 10_000 ? bytes + " bytes" : "%.1f MB".formatted(bytes / 1e6);
+  }
+
+  /// A stack of addresses of one size.
+  private static final class Blocks {
+    private long[] addresses = new long[8];
+    private int count;
+
+    void push(long address) {
+      if (count == addresses.length) {
+        addresses = Arrays.copyOf(addresses, 2 * count);
+      }
+      addresses[count++] = address;
+    }
+
+    long pop() {
+      return addresses[--count];
+    }
+  }
+}

@@ -1,0 +1,252 @@
+package io.retort.backend;
+
+import io.retort.bindings.NativeLinkError;
+import io.retort.bindings.cuda.CudaDriver;
+import io.retort.bindings.cuda.CudaEmulator;
+import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.op.AttentionKernels;
+import io.retort.op.AugmentKernels;
+import io.retort.op.Backend;
+import io.retort.op.ConvolutionKernels;
+import io.retort.op.ElementwiseKernels;
+import io.retort.op.EmbeddingKernels;
+import io.retort.op.LayoutKernels;
+import io.retort.op.MmdKernels;
+import io.retort.op.NormKernels;
+import io.retort.op.OptimizerKernels;
+import io.retort.op.ProductKernels;
+import io.retort.op.RandomKernels;
+import io.retort.op.ReductionKernels;
+import io.retort.op.ResampleKernels;
+import io.retort.op.ScoreKernels;
+import io.retort.op.SoftmaxKernels;
+import io.retort.op.UnsupportedOpException;
+import java.lang.reflect.Proxy;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/// A CUDA device: the kernels of `cuda/` on device memory, launched from Java.
+///
+/// Opened once a process and binding, on the first device that the driver shows. Kernels are queued
+/// on one stream; only reads wait for them. Used by one thread at a time.
+public final class CudaBackend implements Backend, AutoCloseable {
+  static final String NAME = "cuda";
+
+  private static final Map<CudaBinding, CudaBackend> OPENED = new EnumMap<>(CudaBinding.class);
+
+  private final CudaContext context;
+
+  private final AttentionKernels attention;
+  private final AugmentKernels augmentations;
+  private final ConvolutionKernels convolutions;
+  private final ElementwiseKernels elementwise;
+  private final EmbeddingKernels embeddings;
+  private final LayoutKernels layouts;
+  private final MmdKernels mmd;
+  private final NormKernels norms;
+  private final OptimizerKernels optimizers;
+  private final ProductKernels products;
+  private final RandomKernels random;
+  private final ReductionKernels reductions;
+  private final ResampleKernels resampling;
+  private final ScoreKernels scores;
+  private final SoftmaxKernels softmax;
+
+  private CudaBackend(CudaDriver driver) {
+    var devices = CudaDevice.list(driver);
+    if (devices.isEmpty()) {
+      throw new NativeLinkError(
+          "The CUDA driver shows no device; CUDA_VISIBLE_DEVICES may hide it");
+    }
+    context = CudaContext.open(driver, devices.getFirst());
+    var gemm = new CudaGemm(context);
+    var sums = new CudaReduction(context);
+
+    // one line a family, alphabetical
+    attention = new CudaAttention(context);
+    augmentations = new CudaAugment(context);
+    convolutions = new CudaConvolution(context, gemm, sums);
+    elementwise = new CudaElementwise(context);
+    embeddings = new CudaEmbedding(context);
+    layouts = new CudaLayout(context);
+    mmd = missing(MmdKernels.class);
+    norms = new CudaNorm(context);
+    optimizers = new CudaOptimizer(context);
+    products = new CudaProduct(gemm, sums);
+    random = new CudaRandom(context);
+    reductions = sums;
+    resampling = new CudaResample(context);
+    scores = new CudaScore(context);
+    softmax = new CudaSoftmax(context);
+  }
+
+  /// The backend of this process.
+  ///
+  /// @param library a path, `emulator`, or null for the driver that the loader finds
+  /// @throws NativeLinkError if there is no driver or no device, or the kernels do not fit it
+  /// @throws io.retort.bindings.cuda.CudaException if the driver fails
+  public static CudaBackend open(CudaBinding binding, @Nullable String library) {
+    var opened = CudaLibrary.open(library);
+    synchronized (OPENED) {
+      return OPENED.computeIfAbsent(binding, b -> new CudaBackend(b.driver(opened)));
+    }
+  }
+
+  /// A family whose kernels are not written yet.
+  private static <T> T missing(Class<T> family) {
+    return family.cast(
+        Proxy.newProxyInstance(
+            family.getClassLoader(),
+            new Class<?>[] {family},
+            (self, method, arguments) -> {
+              throw new UnsupportedOpException(
+                  method.getName(), NAME, "no kernels yet for " + family.getSimpleName());
+            }));
+  }
+
+  @Override
+  public String name() {
+    return NAME;
+  }
+
+  @Override
+  public String description() {
+    return "%s (%s, %s, %s)".formatted(NAME, device().name(), target(), context.driver().binding());
+  }
+
+  @Override
+  public CudaMemory memory() {
+    return context.memory();
+  }
+
+  /// The device that computes.
+  public CudaDevice device() {
+    return context.device();
+  }
+
+  /// Which build of the kernels it runs: `sm_90a`, `compute_80`, `emulator`.
+  public String target() {
+    return context.target();
+  }
+
+  @Override
+  public AttentionKernels attention() {
+    return attention;
+  }
+
+  @Override
+  public AugmentKernels augmentations() {
+    return augmentations;
+  }
+
+  @Override
+  public ConvolutionKernels convolutions() {
+    return convolutions;
+  }
+
+  @Override
+  public ElementwiseKernels elementwise() {
+    return elementwise;
+  }
+
+  @Override
+  public EmbeddingKernels embeddings() {
+    return embeddings;
+  }
+
+  @Override
+  public LayoutKernels layouts() {
+    return layouts;
+  }
+
+  @Override
+  public MmdKernels mmd() {
+    return mmd;
+  }
+
+  @Override
+  public NormKernels norms() {
+    return norms;
+  }
+
+  @Override
+  public OptimizerKernels optimizers() {
+    return optimizers;
+  }
+
+  @Override
+  public ProductKernels products() {
+    return products;
+  }
+
+  @Override
+  public RandomKernels random() {
+    return random;
+  }
+
+  @Override
+  public ReductionKernels reductions() {
+    return reductions;
+  }
+
+  @Override
+  public ResampleKernels resampling() {
+    return resampling;
+  }
+
+  @Override
+  public ScoreKernels scores() {
+    return scores;
+  }
+
+  @Override
+  public SoftmaxKernels softmax() {
+    return softmax;
+  }
+
+  /// A new clock of what is queued on the device.
+  public CudaTimer timer() {
+    return new CudaTimer(context);
+  }
+
+  /// The controls of the emulator, if this is no real device.
+  public Optional<CudaEmulator> emulator() {
+    return context.emulator();
+  }
+
+  /// The families without kernels, for which every call is an [UnsupportedOpException].
+  public List<String> unfinished() {
+    return Stream.of(
+            attention,
+            augmentations,
+            convolutions,
+            elementwise,
+            embeddings,
+            layouts,
+            mmd,
+            norms,
+            optimizers,
+            products,
+            random,
+            reductions,
+            resampling,
+            scores,
+            softmax)
+        .filter(family -> Proxy.isProxyClass(family.getClass()))
+        .map(family -> family.getClass().getInterfaces()[0].getSimpleName())
+        .toList();
+  }
+
+  /// Gives the device back; for tests, since a process that ends does so by itself.
+  @Override
+  public void close() {
+    synchronized (OPENED) {
+      OPENED.values().remove(this);
+    }
+    context.close();
+  }
+}

@@ -1,0 +1,211 @@
+package io.retort.backend;
+
+import io.retort.bindings.cuda.CudaDriver;
+import io.retort.bindings.cuda.CudaException;
+import io.retort.tensor.Memory;
+import java.lang.foreign.MemorySegment;
+
+/// Device memory for tensors, out of a [BlockPool].
+///
+/// Everything happens in the order of the context's stream, so a block that was given back may be
+/// handed out again while kernels that use it are still queued. Writes return when they are queued,
+/// reads wait.
+public final class CudaMemory implements Memory, AutoCloseable {
+  private static final String BUDGET_VARIABLE = "RETORT_CUDA_MEMORY_BYTES";
+
+  private final CudaContext context;
+  private final CudaDriver driver;
+  private final CudaStaging staging;
+  private final BlockPool pool;
+
+  CudaMemory(CudaContext context, long budget, boolean poison) {
+    this.context = context;
+    driver = context.driver();
+    staging = new CudaStaging(context);
+    pool = new BlockPool(BUDGET_VARIABLE, budget, poison, new DeviceBlocks());
+  }
+
+  /// The device's memory: all of it, or as much as the environment says.
+  static CudaMemory fromEnvironment(CudaContext context) {
+    long budget =
+        BlockPool.budget(
+            BUDGET_VARIABLE, System.getenv(BUDGET_VARIABLE), context.device().memoryBytes());
+    return new CudaMemory(context, budget, BlockPool.poisoned());
+  }
+
+  /// Memory for intermediate results of one call, of undefined contents and 64-byte aligned.
+  ///
+  /// Closed as soon as the last kernel that uses it is launched: whoever gets the block next comes
+  /// later on the stream.
+  record Scratch(CudaMemory memory, long address, long bytes) implements AutoCloseable {
+    @Override
+    public void close() {
+      memory.free(address, bytes);
+    }
+  }
+
+  Scratch scratch(long bytes) {
+    return new Scratch(this, allocate(bytes), bytes);
+  }
+
+  private final class DeviceBlocks implements BlockPool.Source {
+    @Override
+    public long allocate(long bytes) {
+      context.enter();
+      try {
+        return driver.memAllocAsync(bytes, context.stream());
+      } catch (CudaException e) {
+        if (e.status() == CudaException.OUT_OF_MEMORY) {
+          context.synchronize(); // what was trimmed is free when the stream gets there
+          return 0;
+        }
+        throw e;
+      }
+    }
+
+    @Override
+    public void free(long address, long bytes) {
+      context.enter();
+      driver.memFreeAsync(address, context.stream());
+    }
+
+    @Override
+    public void fill(long address, int value, long bytes) {
+      context.enter();
+      driver.memsetD8Async(address, (byte) value, bytes, context.stream());
+    }
+
+    @Override
+    public boolean holds(long address, int value, long bytes) {
+      byte[] found = new byte[Math.toIntExact(bytes)];
+      synchronized (CudaMemory.this) {
+        context.enter();
+        staging.download(address, MemorySegment.ofArray(found));
+      }
+      for (byte each : found) {
+        if (each != (byte) value) {
+          return false;
+        }
+      }
+      return true;
+    }
+
+    @Override
+    public String shortage() {
+      var memory = driver.memGetInfo();
+      return "%s has only %s of %s free"
+          .formatted(
+              context.device().name(),
+              BlockPool.text(memory.free()),
+              BlockPool.text(memory.total()));
+    }
+  }
+
+  @Override
+  public long allocate(long bytes) {
+    return pool.allocate(bytes);
+  }
+
+  @Override
+  public void free(long address, long bytes) {
+    pool.free(address, bytes);
+  }
+
+  /// Gives every waiting block back to the driver.
+  public void trim() {
+    pool.trim();
+    context.synchronize();
+  }
+
+  @Override
+  public long liveBlocks() {
+    return pool.liveBlocks();
+  }
+
+  @Override
+  public long liveBytes() {
+    return pool.liveBytes();
+  }
+
+  @Override
+  public long peakBytes() {
+    return pool.peakBytes();
+  }
+
+  /// Bytes that wait in the pool for the next request of their size.
+  public long waitingBytes() {
+    return pool.waitingBytes();
+  }
+
+  /// Most bytes this pool will hold.
+  public long budgetBytes() {
+    return pool.budgetBytes();
+  }
+
+  @Override
+  public void zero(long address, long bytes) {
+    context.enter();
+    driver.memsetD8Async(address, (byte) 0, bytes, context.stream());
+  }
+
+  @Override
+  public void copy(long from, long to, long bytes) {
+    context.enter();
+    driver.memcpyDtoDAsync(to, from, bytes, context.stream());
+  }
+
+  @Override
+  public void write(long address, float[] source, int offset, int count) {
+    if (count == 1) {
+      context.enter();
+      int bits = Float.floatToRawIntBits(source[offset]);
+      driver.memsetD32Async(address, bits, 1, context.stream());
+    } else {
+      upload(MemorySegment.ofArray(source), address, offset, count, Float.BYTES);
+    }
+  }
+
+  @Override
+  public void read(long address, float[] target, int offset, int count) {
+    download(address, MemorySegment.ofArray(target), offset, count, Float.BYTES);
+  }
+
+  @Override
+  public void write(long address, long[] source, int offset, int count) {
+    upload(MemorySegment.ofArray(source), address, offset, count, Long.BYTES);
+  }
+
+  @Override
+  public void read(long address, long[] target, int offset, int count) {
+    download(address, MemorySegment.ofArray(target), offset, count, Long.BYTES);
+  }
+
+  @Override
+  public void write(long address, byte[] source, int offset, int count) {
+    upload(MemorySegment.ofArray(source), address, offset, count, Byte.BYTES);
+  }
+
+  @Override
+  public void read(long address, byte[] target, int offset, int count) {
+    download(address, MemorySegment.ofArray(target), offset, count, Byte.BYTES);
+  }
+
+  private synchronized void upload(
+      MemorySegment source, long address, long offset, long count, int bytes) {
+    context.enter();
+    staging.upload(source.asSlice(offset * bytes, count * bytes), address);
+  }
+
+  private synchronized void download(
+      long address, MemorySegment target, long offset, long count, int bytes) {
+    context.enter();
+    staging.download(address, target.asSlice(offset * bytes, count * bytes));
+    context.faults().check();
+  }
+
+  @Override
+  public void close() {
+    trim();
+    staging.close();
+  }
+}

@@ -1,0 +1,108 @@
+package io.retort.backend;
+
+import io.retort.op.OptimizerKernels;
+import io.retort.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/// [OptimizerKernels] as `cuda/adam.cu` computes them: the squares of the gradient, then one pass
+/// over the arenas.
+///
+/// Norm, clipping and the decision to change nothing are the device's; only the norm comes back.
+/// What differs from step to step lies in device memory, so that a captured update stays valid.
+final class CudaOptimizer implements OptimizerKernels {
+  private static final int THREADS = 256;
+  private static final int PACK = 4;
+
+  /// Elements whose squares are worth a block, and the most partial sums the update adds again.
+  private static final int ELEMENTS_PER_BLOCK = 4096;
+
+  private static final int MOST_PARTIALS = 512;
+
+  private final CudaContext context;
+  private final CudaKernel squares;
+  private final CudaKernel update;
+  private final long residentBlocks;
+
+  /// beta1, beta2, keep, rate, root, eps, blend and clip, as the kernel's `Rates` has them.
+  private final float[] rates = new float[8];
+
+  private final long[] norm = new long[1];
+
+  CudaOptimizer(CudaContext context) {
+    this.context = context;
+    var module = new CudaModule(context, "adam");
+    squares = module.kernel("rt_adam_squares", "ppl");
+    update = module.kernel("rt_adam_update", "ppppplpipp");
+    residentBlocks = update.residentBlocks(THREADS, 0);
+  }
+
+  @Override
+  public double adam(
+      Tensor value,
+      Tensor gradient,
+      Tensor m,
+      Tensor v,
+      @Nullable Tensor ema,
+      long step,
+      double lr,
+      double beta1,
+      double beta2,
+      double eps,
+      double decay,
+      double clip,
+      double emaDecay) {
+    if (step < 1) {
+      throw new IllegalArgumentException("adam: step must be >= 1, got " + step);
+    }
+    rates[0] = (float) beta1;
+    rates[1] = (float) beta2;
+    rates[2] = (float) (1 - lr * decay);
+    rates[3] = (float) (lr / (1 - Math.pow(beta1, step)));
+    rates[4] = (float) (1 / Math.sqrt(1 - Math.pow(beta2, step)));
+    rates[5] = (float) eps;
+    rates[6] = (float) (1 - emaDecay);
+    rates[7] = (float) clip;
+    CudaMemory memory = context.memory();
+    int partials =
+        (int) Math.min(MOST_PARTIALS, Math.ceilDiv(value.elements(), ELEMENTS_PER_BLOCK));
+    long sums = (long) Double.BYTES * partials;
+    long results = Double.BYTES;
+    try (var scratch = memory.scratch(results + sums + (long) Float.BYTES * rates.length)) {
+      long normAt = scratch.address();
+      long sumsAt = normAt + results;
+      long ratesAt = sumsAt + sums;
+      memory.write(ratesAt, rates, 0, rates.length);
+      launch(value, gradient, m, v, ema, sumsAt, partials, ratesAt, normAt);
+      memory.read(normAt, norm, 0, 1);
+    }
+    return Double.longBitsToDouble(norm[0]);
+  }
+
+  /// Queues the whole step; nothing in it waits or depends on the host.
+  private void launch(
+      Tensor value,
+      Tensor gradient,
+      Tensor m,
+      Tensor v,
+      @Nullable Tensor ema,
+      long sumsAt,
+      int partials,
+      long ratesAt,
+      long normAt) {
+    long n = value.elements();
+    squares.begin().pointer(gradient).address(sumsAt).i64(n).launch(partials, THREADS);
+    update
+        .begin()
+        .pointer(value)
+        .pointer(gradient)
+        .pointer(m)
+        .pointer(v)
+        .pointer(ema)
+        .i64(n)
+        .address(sumsAt)
+        .i32(partials)
+        .address(ratesAt)
+        .address(normAt)
+        .launch(Math.clamp(Math.ceilDiv(n, (long) THREADS * PACK), 1, residentBlocks), THREADS);
+  }
+}
