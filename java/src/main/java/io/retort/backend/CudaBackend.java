@@ -73,7 +73,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     elementwise = new CudaElementwise(context);
     embeddings = new CudaEmbedding(context);
     layouts = new CudaLayout(context);
-    mmd = missing(MmdKernels.class);
+    mmd = new CudaMmd(context);
     norms = new CudaNorm(context);
     optimizers = new CudaOptimizer(context);
     products = new CudaProduct(gemm, sums);
