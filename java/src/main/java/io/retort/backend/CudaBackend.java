@@ -96,18 +96,6 @@ public final class CudaBackend implements Backend, AutoCloseable {
     }
   }
 
-  /// A family whose kernels are not written yet.
-  private static <T> T missing(Class<T> family) {
-    return family.cast(
-        Proxy.newProxyInstance(
-            family.getClassLoader(),
-            new Class<?>[] {family},
-            (self, method, arguments) -> {
-              throw new UnsupportedOpException(
-                  method.getName(), NAME, "no kernels yet for " + family.getSimpleName());
-            }));
-  }
-
   @Override
   public String name() {
     return NAME;
