@@ -256,6 +256,16 @@ class rt_gemm {
     }
   }
 
+  // This thread's sums, for those who go on computing with them: element e of [i][j] belongs to row row_of(i, e) and column
+  // column_of(j, e) of the block's tile.
+  static constexpr int fragments_m = WarpM / 16;
+  static constexpr int fragments_n = WarpN / 8;
+  __device__ __forceinline__ float (&sums())[fragments_m][fragments_n][4] { return sums_; }
+  static __device__ __forceinline__ int row_of(int i, int e) { return first_row() + 16 * i + e / 2 * 8 + rt_lane() / 4; }
+  static __device__ __forceinline__ int column_of(int j, int e) {
+    return first_column() + 8 * j + rt_lane() % 4 * 2 + e % 2;
+  }
+
   // Writes the sums as `out` wants them. The block's tile begins at (corner.m, corner.n); row i of the product is row
   // row_of(i) of `out`. Overwrites `shared`.
   template <class Out, class RowOf>

@@ -73,7 +73,7 @@ public final class CudaBackend implements Backend, AutoCloseable {
     elementwise = new CudaElementwise(context);
     embeddings = new CudaEmbedding(context);
     layouts = new CudaLayout(context);
-    mmd = missing(MmdKernels.class);
+    mmd = new CudaMmd(context);
     norms = new CudaNorm(context);
     optimizers = new CudaOptimizer(context);
     products = new CudaProduct(gemm, sums);
@@ -94,18 +94,6 @@ public final class CudaBackend implements Backend, AutoCloseable {
     synchronized (OPENED) {
       return OPENED.computeIfAbsent(binding, b -> new CudaBackend(b.driver(opened)));
     }
-  }
-
-  /// A family whose kernels are not written yet.
-  private static <T> T missing(Class<T> family) {
-    return family.cast(
-        Proxy.newProxyInstance(
-            family.getClassLoader(),
-            new Class<?>[] {family},
-            (self, method, arguments) -> {
-              throw new UnsupportedOpException(
-                  method.getName(), NAME, "no kernels yet for " + family.getSimpleName());
-            }));
   }
 
   @Override
