@@ -89,6 +89,7 @@ class MethodStepTest {
             List.of(
                 "method=" + method.name().toLowerCase(Locale.ROOT),
                 "seed=5",
+                "precision=float32",
                 "steps=" + STEPS,
                 "network.channels=8",
                 "network.multipliers=[1, 1]",

@@ -1,5 +1,7 @@
 package io.retort.report;
 
+import io.retort.backend.CpuBackend;
+import io.retort.bindings.cpu.NativeLibrary;
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.TrainingCheckpoint;
 import io.retort.data.BatchLoader;
@@ -8,6 +10,7 @@ import io.retort.data.Json;
 import io.retort.op.Backend;
 import io.retort.recipe.Recipe;
 import io.retort.recipe.Recipe.MethodName;
+import io.retort.recipe.Recipe.Precision;
 import io.retort.recipe.RecipeException;
 import io.retort.recipe.RecipeReader;
 import io.retort.recipe.RecipeWriter;
@@ -104,8 +107,17 @@ public final class Run {
     }
   }
 
-  /// Says before the work what will be missing after it.
+  /// Says before the work what will be missing after it, and what makes it slow.
   private void announce() {
+    if (recipe.precision() == Precision.BFLOAT16
+        && backend instanceof CpuBackend
+        && !NativeLibrary.cpu().multipliesBfloat16()) {
+      options
+          .notes()
+          .accept(
+              "this processor has no bfloat16 arithmetic (avx512_bf16): float32 is faster here,"
+                  + " --set precision=float32");
+    }
     int count = recipe.evaluation().count();
     int most = Math.min(data.train().count(), data.test().count());
     if (recipe.method() != MethodName.CLASSIFIER && count > 0) {

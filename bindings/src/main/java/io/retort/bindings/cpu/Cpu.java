@@ -44,6 +44,12 @@ public record Cpu(String model, int cores, Set<String> flags, List<String> isas)
     }
   }
 
+  /// Whether it multiplies bfloat16 in hardware; elsewhere the library widens it to float32, which
+  /// is slower than float32 alone.
+  public boolean multipliesBfloat16() {
+    return flags.contains("avx512_bf16");
+  }
+
   static Cpu parse(List<String> lines) {
     var flags = new TreeSet<>(List.of(field(lines, "flags").split(" ")));
     var isas = new ArrayList<String>();
