@@ -13,9 +13,7 @@ import org.jspecify.annotations.Nullable;
 /// whole huge pages, which is what they occupy anyway. When the budget is reached, waiting blocks
 /// go back to the system first; only then does an allocation fail.
 ///
-/// With the system property `retort.poison=true` every block handed out is filled with NaN (0xFF
-/// bytes), up to a guard behind its end that is checked when it comes back: a kernel that reads
-/// what nobody wrote, or reads or writes past its end, is found.
+/// Tests ask for more [Care].
 final class BlockPool {
   private static final int POISON = 0xFF;
   private static final long GUARD_BYTES = 64;
@@ -24,13 +22,28 @@ final class BlockPool {
 
   private final String budgetVariable;
   private final long budget;
-  private final boolean poison;
+  private final Care care;
   private final Source source;
   private final Map<Long, Blocks> waiting = new HashMap<>();
   private long liveBlocks;
   private long liveBytes;
   private long peakBytes;
   private long waitingBytes;
+
+  /// How blocks are watched.
+  enum Care {
+    /// They are not.
+    PLAIN,
+
+    /// Every block handed out is filled with NaN (0xFF bytes), up to a guard behind its end that is
+    /// checked when it comes back: a kernel that reads what nobody wrote, or reads or writes past
+    /// its end, is found. The system property `retort.poison=true` asks for it.
+    POISONED,
+
+    /// Every block is taken from the source at its exact size and goes straight back: for a source
+    /// that fills and guards blocks itself.
+    EXACT
+  }
 
   /// Where blocks come from, and what poisoning does to them.
   interface Source {
@@ -52,16 +65,16 @@ final class BlockPool {
   /// A pool that holds at most `budget` bytes, blocks in use and waiting ones together.
   ///
   /// @param budgetVariable the environment variable that raises the budget
-  BlockPool(String budgetVariable, long budget, boolean poison, Source source) {
+  BlockPool(String budgetVariable, long budget, Care care, Source source) {
     this.budgetVariable = budgetVariable;
     this.budget = budget;
-    this.poison = poison;
+    this.care = care;
     this.source = source;
   }
 
-  /// Whether the user asked for poisoned blocks.
-  static boolean poisoned() {
-    return Boolean.getBoolean("retort.poison");
+  /// What the user asked for, or `otherwise`.
+  static Care care(Care otherwise) {
+    return Boolean.getBoolean("retort.poison") ? Care.POISONED : otherwise;
   }
 
   /// The budget that an environment variable names, or `otherwise`.
@@ -97,7 +110,7 @@ final class BlockPool {
     liveBlocks++;
     liveBytes += size;
     peakBytes = Math.max(peakBytes, liveBytes);
-    if (poison) {
+    if (care == Care.POISONED) {
       source.fill(address, POISON, size);
     }
     return address;
@@ -134,14 +147,18 @@ final class BlockPool {
 
   synchronized void free(long address, long bytes) {
     long size = size(bytes);
-    if (poison && !source.holds(address + bytes, POISON, size - bytes)) {
+    if (care == Care.POISONED && !source.holds(address + bytes, POISON, size - bytes)) {
       throw new IllegalStateException(
           "memory: something was written past the end of a block of " + bytes + " bytes");
     }
     liveBlocks--;
     liveBytes -= size;
-    waitingBytes += size;
-    waiting.computeIfAbsent(size, unused -> new Blocks()).push(address);
+    if (care == Care.EXACT) {
+      source.free(address, size);
+    } else {
+      waitingBytes += size;
+      waiting.computeIfAbsent(size, unused -> new Blocks()).push(address);
+    }
   }
 
   /// Gives every waiting block back to the system.
@@ -157,7 +174,10 @@ final class BlockPool {
 
   /// The block size a request is rounded to.
   private long size(long bytes) {
-    long needed = Math.max(bytes, 1) + (poison ? GUARD_BYTES : 0);
+    long needed = Math.max(bytes, 1) + (care == Care.POISONED ? GUARD_BYTES : 0);
+    if (care == Care.EXACT) {
+      return needed;
+    }
     long smallest = needed < HUGE_PAGE ? GRAIN : HUGE_PAGE;
     long grain = Math.max(smallest, Long.highestOneBit(needed) >> 4);
     return (needed + grain - 1) / grain * grain;

@@ -11,14 +11,15 @@ public final class CpuMemory implements Memory {
   private final BlockPool pool;
 
   /// A pool that holds at most `budget` bytes, blocks in use and waiting ones together.
-  CpuMemory(long budget, boolean poison) {
-    pool = new BlockPool(BUDGET_VARIABLE, budget, poison, new HostBlocks());
+  CpuMemory(long budget, BlockPool.Care care) {
+    pool = new BlockPool(BUDGET_VARIABLE, budget, care, new HostBlocks());
   }
 
   /// The pool of this process: three quarters of physical memory, or what the environment says.
   static CpuMemory fromEnvironment() {
     return new CpuMemory(
-        budget(System.getenv(BUDGET_VARIABLE), HostMemory.physicalBytes()), BlockPool.poisoned());
+        budget(System.getenv(BUDGET_VARIABLE), HostMemory.physicalBytes()),
+        BlockPool.care(BlockPool.Care.PLAIN));
   }
 
   static long budget(@Nullable String wanted, long physicalBytes) {

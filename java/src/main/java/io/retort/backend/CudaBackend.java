@@ -20,13 +20,9 @@ import io.retort.op.ReductionKernels;
 import io.retort.op.ResampleKernels;
 import io.retort.op.ScoreKernels;
 import io.retort.op.SoftmaxKernels;
-import io.retort.op.UnsupportedOpException;
-import java.lang.reflect.Proxy;
 import java.util.EnumMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /// A CUDA device: the kernels of `cuda/` on device memory, launched from Java.
@@ -204,29 +200,6 @@ public final class CudaBackend implements Backend, AutoCloseable {
   /// The controls of the emulator, if this is no real device.
   public Optional<CudaEmulator> emulator() {
     return context.emulator();
-  }
-
-  /// The families without kernels, for which every call is an [UnsupportedOpException].
-  public List<String> unfinished() {
-    return Stream.of(
-            attention,
-            augmentations,
-            convolutions,
-            elementwise,
-            embeddings,
-            layouts,
-            mmd,
-            norms,
-            optimizers,
-            products,
-            random,
-            reductions,
-            resampling,
-            scores,
-            softmax)
-        .filter(family -> Proxy.isProxyClass(family.getClass()))
-        .map(family -> family.getClass().getInterfaces()[0].getSimpleName())
-        .toList();
   }
 
   /// Gives the device back; for tests, since a process that ends does so by itself.

@@ -18,19 +18,21 @@ public final class CudaMemory implements Memory, AutoCloseable {
   private final CudaStaging staging;
   private final BlockPool pool;
 
-  CudaMemory(CudaContext context, long budget, boolean poison) {
+  CudaMemory(CudaContext context, long budget, BlockPool.Care care) {
     this.context = context;
     driver = context.driver();
     staging = new CudaStaging(context);
-    pool = new BlockPool(BUDGET_VARIABLE, budget, poison, new DeviceBlocks());
+    pool = new BlockPool(BUDGET_VARIABLE, budget, care, new DeviceBlocks());
   }
 
-  /// The device's memory: all of it, or as much as the environment says.
+  /// The device's memory: all of it, or as much as the environment says. The emulator watches
+  /// blocks itself.
   static CudaMemory fromEnvironment(CudaContext context) {
     long budget =
         BlockPool.budget(
             BUDGET_VARIABLE, System.getenv(BUDGET_VARIABLE), context.device().memoryBytes());
-    return new CudaMemory(context, budget, BlockPool.poisoned());
+    var usual = context.emulator().isPresent() ? BlockPool.Care.EXACT : BlockPool.Care.PLAIN;
+    return new CudaMemory(context, budget, BlockPool.care(usual));
   }
 
   /// Memory for intermediate results of one call, of undefined contents and 64-byte aligned.

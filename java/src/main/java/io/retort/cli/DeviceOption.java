@@ -108,16 +108,10 @@ final class DeviceOption {
   }
 
   private Choice auto() {
-    String reason;
     try {
-      CudaBackend cuda = CudaBackend.open(binding(), library);
-      if (cuda.unfinished().isEmpty()) {
-        return new Choice(cuda, "there is a CUDA device");
-      }
-      reason = "CUDA has no kernels yet for " + String.join(", ", cuda.unfinished());
+      return new Choice(CudaBackend.open(binding(), library), "there is a CUDA device");
     } catch (NativeLinkError | CudaException | UnsupportedOpException e) {
-      reason = String.valueOf(e.getMessage());
+      return new Choice(CpuBackend.open(), String.valueOf(e.getMessage()));
     }
-    return new Choice(CpuBackend.open(), reason);
   }
 }

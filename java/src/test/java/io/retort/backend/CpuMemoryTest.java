@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 final class CpuMemoryTest {
   private static final long MB = 1 << 20;
 
-  private CpuMemory memory = new CpuMemory(64 * MB, false);
+  private CpuMemory memory = new CpuMemory(64 * MB, BlockPool.Care.PLAIN);
 
   @AfterEach
   void nothingLeaks() {
@@ -95,7 +95,7 @@ final class CpuMemoryTest {
 
   @Test
   void poisonShowsWhatNobodyWrote() {
-    memory = new CpuMemory(64 * MB, true);
+    memory = new CpuMemory(64 * MB, BlockPool.Care.POISONED);
     long block = memory.allocate(12);
     float[] fresh = new float[3];
     memory.read(block, fresh, 0, 3);
@@ -106,7 +106,7 @@ final class CpuMemoryTest {
 
   @Test
   void poisonFindsWritesPastTheEnd() {
-    memory = new CpuMemory(64 * MB, true);
+    memory = new CpuMemory(64 * MB, BlockPool.Care.POISONED);
     long block = memory.allocate(12);
     byte[] guard = new byte[1];
     memory.read(block + 12, guard, 0, 1);

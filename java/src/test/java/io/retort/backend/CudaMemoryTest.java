@@ -21,7 +21,7 @@ final class CudaMemoryTest {
   private final CudaContext context = CudaContext.open(driver, CudaDevice.list(driver).getFirst());
   private final CudaEmulator emulator = context.emulator().orElseThrow();
   private final long before = emulator.count(CudaEmulator.Count.ALLOCATIONS);
-  private CudaMemory memory = new CudaMemory(context, 3L << 30, false);
+  private CudaMemory memory = new CudaMemory(context, 3L << 30, BlockPool.Care.PLAIN);
 
   @AfterEach
   void nothingLeaks() {
@@ -126,7 +126,7 @@ final class CudaMemoryTest {
   @Test
   void aBudgetIsKept() {
     memory.close();
-    memory = new CudaMemory(context, 64 * MB, false);
+    memory = new CudaMemory(context, 64 * MB, BlockPool.Care.PLAIN);
     long block = memory.allocate(40 * MB);
 
     assertThatThrownBy(() -> memory.allocate(30 * MB))
@@ -138,7 +138,7 @@ final class CudaMemoryTest {
   @Test
   void poisonShowsWhatNobodyWroteAndWritesPastTheEnd() {
     memory.close();
-    memory = new CudaMemory(context, 64 * MB, true);
+    memory = new CudaMemory(context, 64 * MB, BlockPool.Care.POISONED);
     long block = memory.allocate(12);
     float[] fresh = new float[4];
     memory.read(block, fresh, 0, 4);

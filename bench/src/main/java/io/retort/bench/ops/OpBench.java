@@ -86,14 +86,18 @@ public final class OpBench implements Callable<Integer> {
 
   public static void main(String... arguments) {
     Locale.setDefault(Locale.ROOT);
-    System.exit(
-        new CommandLine(new OpBench())
-            .setCaseInsensitiveEnumValuesAllowed(true)
-            .setExecutionExceptionHandler((failure, command, unused) -> {
-              command.getErr().println("ops: " + failure.getMessage());
-              return ExitCode.SOFTWARE;
-            })
-            .execute(arguments));
+    System.exit(run(arguments));
+  }
+
+  /// @return the exit status
+  static int run(String... arguments) {
+    return new CommandLine(new OpBench())
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setExecutionExceptionHandler((failure, command, unused) -> {
+          command.getErr().println("ops: " + failure.getMessage());
+          return ExitCode.SOFTWARE;
+        })
+        .execute(arguments);
   }
 
   @Override
