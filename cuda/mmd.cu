@@ -2,7 +2,7 @@
 //          matrix
 // shapes    u (n, d)   v (m, d)   gradient (n, d) f32   loss () f32; u above v is the joint sample of n + m points.
 //           Scratch: z, the joint sample in f32 with rows of pitch = d padded to 4, norms (n + m), mean (d), and the
-//           weights of a strip of rows of u: never more than a strip of the matrix exists
+//           weights of a strip of rows of u (as many as fit 32 MiB, at least 128): the whole matrix is never needed
 // launch    mean, centre, rates (RBF), then for each strip tiles and gradient, then total. linear and total alone for
 //           the linear kernel. mean, linear: 512 threads, 32 columns a block; centre: 256 threads, a warp a point;
 //           rates, total: one block of 256. tiles: grid (column tiles, row tiles, parts of d), tiles of u before
@@ -11,8 +11,8 @@
 // numerics  points are centred by the joint mean (the polynomial kernel would change, so its points are not); |x -
 //           y|^2 = |x|^2 + |y|^2 - 2 x.y with products by 3xTF32: absolute error about 3e-7 (|x|^2 + |y|^2), which
 //           the RBF kernels, whose width is the mean distance, see as a relative 1e-6. Energy takes the difference
-//           itself where the formula would lose more than 8 bits. Kernel values are summed in f64; every sum has a
-//           fixed order that depends on the shapes only
+//           itself where the formula would lose more than 8 bits. Kernel values are summed by eight (a lane's
+//           share of a row) in f32, then in f64; every sum has a fixed order that depends on the shapes only
 // traffic   2 d (2 n (n + m) + m^2 / 2) FLOP; z is written once and read from L2, the weights (4 n (n + m) B) too:
 //           compute-bound. n = m = 1024, d = 2048: 19.3 GFLOP, at 100 TFLOP/s of 3xTF32 0.19 ms. Linear: reads u and
 //           v twice, memory-bound
