@@ -1,21 +1,26 @@
-// mmd.cu   mmd2 = sum a k(u, u') + sum b k(v, v') - 2 / (n m) sum k(u, v) and d mmd2 / d u, in tiles of the kernel matrix
-// shapes    u (n, d)   v (m, d)   gradient (n, d) f32   loss () f32; u above v is the joint sample of n + m points. Scratch: z, the
-//           joint sample in f32 with rows of pitch = d padded to 4, norms (n + m), mean (d), and the weights of a strip of
-//           rows of u: never more than a strip of the matrix exists
-// launch    mean, centre, rates (RBF), then for each strip tiles and gradient, then total. linear and total alone for the linear
-//           kernel. mean, linear: 512 threads, 32 columns a block; centre: 256 threads, a warp a point; rates, total: one block of
-//           256. tiles: grid (column tiles, row tiles, parts of d), tiles of u before those of v; gradient: one block a tile of
-//           (strip, d); both 256 threads for tiles of 128 x 128, 128 for 64 x 64, shared memory of rt_gemm (64, 32 KB)
-// numerics  points are centred by the joint mean (the polynomial kernel would change, so its points are not); |x - y|^2 = |x|^2 +
-//           |y|^2 - 2 x.y with products by 3xTF32: absolute error about 3e-7 (|x|^2 + |y|^2), which the RBF kernels, whose width is
-//           the mean distance, see as a relative 1e-6. Energy takes the difference itself where the formula would lose more than
-//           8 bits. Kernel values are summed in f64; every sum has a fixed order that depends on the shapes only
-// traffic   2 d (2 n (n + m) + m^2 / 2) FLOP; z is written once and read from L2, the weights (4 n (n + m) B) too: compute-bound.
-//           n = m = 1024, d = 2048: 19.3 GFLOP, at 100 TFLOP/s of 3xTF32 0.19 ms. Linear: reads u and v twice, memory-bound
+// mmd.cu   mmd2 = sum a k(u, u') + sum b k(v, v') - 2 / (n m) sum k(u, v) and d mmd2 / d u, in tiles of the kernel
+//          matrix
+// shapes    u (n, d)   v (m, d)   gradient (n, d) f32   loss () f32; u above v is the joint sample of n + m points.
+//           Scratch: z, the joint sample in f32 with rows of pitch = d padded to 4, norms (n + m), mean (d), and the
+//           weights of a strip of rows of u (as many as fit 32 MiB, at least 128): the whole matrix is never needed
+// launch    mean, centre, rates (RBF), then for each strip tiles and gradient, then total. linear and total alone for
+//           the linear kernel. mean, linear: 512 threads, 32 columns a block; centre: 256 threads, a warp a point;
+//           rates, total: one block of 256. tiles: grid (column tiles, row tiles, parts of d), tiles of u before
+//           those of v; gradient: one block a tile of (strip, d); both 256 threads for tiles of 128 x 128, 128 for 64
+//           x 64, shared memory of rt_gemm (64, 32 KB)
+// numerics  points are centred by the joint mean (the polynomial kernel would change, so its points are not); |x -
+//           y|^2 = |x|^2 + |y|^2 - 2 x.y with products by 3xTF32: absolute error about 3e-7 (|x|^2 + |y|^2), which
+//           the RBF kernels, whose width is the mean distance, see as a relative 1e-6. Energy takes the difference
+//           itself where the formula would lose more than 8 bits. Kernel values are summed by eight (a lane's
+//           share of a row) in f32, then in f64; every sum has a fixed order that depends on the shapes only
+// traffic   2 d (2 n (n + m) + m^2 / 2) FLOP; z is written once and read from L2, the weights (4 n (n + m) B) too:
+//           compute-bound. n = m = 1024, d = 2048: 19.3 GFLOP, at 100 TFLOP/s of 3xTF32 0.19 ms. Linear: reads u and
+//           v twice, memory-bound
 // measured  not measured yet
 // spills    none
 // limits    n, m, d >= 1, any tail; n, m >= 2 if unbiased
-// source    retort/mmd.h; Gretton et al. 2012, eq. 3 and 5. With W = 4 a dk / d|x - y|^2 the gradient is (W 1) u - W z
+// source    retort/mmd.h; Gretton et al. 2012, eq. 3 and 5. With W = 4 a dk / d|x - y|^2 the gradient is (W 1) u - W
+//           z
 
 #include "common/gemm.cuh"
 #include "common/last_block.cuh"
@@ -93,8 +98,8 @@ __device__ __forceinline__ void joint_mean(const T* u, const T* v, std::int64_t 
 
 // |mean u - mean v|^2, less the traces of the means' covariances if unbiased: the share of 32 columns.
 template <class T>
-__device__ __forceinline__ void linear(const T* u, const T* v, std::int64_t n, std::int64_t m, std::int64_t d, bool unbiased,
-                                       double* shares, float* gradient) {
+__device__ __forceinline__ void linear(const T* u, const T* v, std::int64_t n, std::int64_t m, std::int64_t d,
+                                       bool unbiased, double* shares, float* gradient) {
   const std::int64_t column = blockIdx.x * std::int64_t{32} + rt_lane();
   const double nu = static_cast<double>(n);
   const double nv = static_cast<double>(m);
@@ -260,7 +265,7 @@ struct Matrix {
   bool unbiased;
 };
 
-// The strip of weights that is being written, null pointers for values alone. It begins at row `first` of u and has `rows`.
+// The strip of weights that is being written, null pointers for values alone: `rows` rows of u from `first` on.
 struct Strip {
   float* weights;
   float* totals;  // sums of the weights of one warp's columns in each row
@@ -377,7 +382,8 @@ __device__ __forceinline__ double evaluate(Gemm& gemm, const Matrix& matrix, con
 
 template <class Gemm, class Kernel>
 __device__ __forceinline__ void tiles(const Matrix& matrix, const Kernel& kernel, const Strip& strip, double* shares,
-                                      float* parts, unsigned* arrived, std::int64_t first_tile, std::int64_t part_depth) {
+                                      float* parts, unsigned* arrived, std::int64_t first_tile,
+                                      std::int64_t part_depth) {
   RT_DYNAMIC_SHARED(std::byte, shared);
   const std::int64_t tile = first_tile + blockIdx.y;
   const Side rows(tile, Gemm::m, matrix.n, matrix.m);
@@ -477,28 +483,29 @@ using SmallGradient = rt_gemm<float, rt_major::k, rt_major::mn, 64, 64, 32, 32, 
 
 }  // namespace
 
-#define RT_MMD(suffix, T)                                                                                                \
-  RT_KERNEL_OCCUPANCY(rt_mmd_linear_##suffix, kColumnThreads, 1,                                                         \
-                      (const T* __restrict__ u, const T* __restrict__ v, std::int64_t n, std::int64_t m, std::int64_t d, \
-                       std::int32_t unbiased, double* __restrict__ shares, float* __restrict__ gradient)) {              \
-    linear(u, v, n, m, d, unbiased != 0, shares, gradient);                                                              \
-  }                                                                                                                      \
-  RT_KERNEL_OCCUPANCY(rt_mmd_mean_##suffix, kColumnThreads, 1,                                                           \
-                      (const T* __restrict__ u, const T* __restrict__ v, std::int64_t n, std::int64_t m, std::int64_t d, \
-                       float* __restrict__ mean)) {                                                                      \
-    joint_mean(u, v, n, m, d, mean);                                                                                     \
-  }                                                                                                                      \
-  RT_KERNEL(rt_mmd_centre_##suffix,                                                                                      \
-            (const T* __restrict__ u, const T* __restrict__ v, const float* __restrict__ mean, std::int64_t n,           \
-             std::int64_t m, std::int64_t d, std::int64_t pitch, float* __restrict__ z, float* __restrict__ norms)) {    \
-    centre(u, v, mean, n, m, d, pitch, z, norms);                                                                        \
+#define RT_MMD(suffix, T)                                                                                               \
+  RT_KERNEL_OCCUPANCY(rt_mmd_linear_##suffix, kColumnThreads, 1,                                                        \
+                      (const T* __restrict__ u, const T* __restrict__ v, std::int64_t n, std::int64_t m,                \
+                       std::int64_t d, std::int32_t unbiased, double* __restrict__ shares,                              \
+                       float* __restrict__ gradient)) {                                                                 \
+    linear(u, v, n, m, d, unbiased != 0, shares, gradient);                                                             \
+  }                                                                                                                     \
+  RT_KERNEL_OCCUPANCY(rt_mmd_mean_##suffix, kColumnThreads, 1,                                                          \
+                      (const T* __restrict__ u, const T* __restrict__ v, std::int64_t n, std::int64_t m,                \
+                       std::int64_t d, float* __restrict__ mean)) {                                                     \
+    joint_mean(u, v, n, m, d, mean);                                                                                    \
+  }                                                                                                                     \
+  RT_KERNEL(rt_mmd_centre_##suffix,                                                                                     \
+            (const T* __restrict__ u, const T* __restrict__ v, const float* __restrict__ mean, std::int64_t n,          \
+             std::int64_t m, std::int64_t d, std::int64_t pitch, float* __restrict__ z, float* __restrict__ norms)) {   \
+    centre(u, v, mean, n, m, d, pitch, z, norms);                                                                       \
   }
 
 RT_MMD(f32, float)
 RT_MMD(bf16, rt_bf16)
 
-// The exponents of widths `first` to `first + count - 1`, whose factors f0 ... are, at most eight. The bandwidth is the mean
-// squared distance over the pairs i != j of centred points; the square of their sum is 0 but for rounding.
+// The exponents of widths `first` to `first + count - 1`, at most eight, whose factors are f0 ... The bandwidth is the
+// mean squared distance over the pairs i != j of centred points; the square of their sum is 0 but for rounding.
 RT_KERNEL(rt_mmd_rates,
           (const float* __restrict__ norms, std::int64_t points, double f0, double f1, double f2, double f3, double f4,
            double f5, double f6, double f7, std::int32_t first, std::int32_t count, float* __restrict__ exponents)) {
@@ -530,18 +537,18 @@ RT_KERNEL(rt_mmd_total, (const double* __restrict__ shares, std::int64_t count, 
 }
 
 // `exponents` are those of rt_mmd_rates, `count` is their number or the degree.
-#define RT_MMD_TILES(name, Gemm, Kernel)                                                                                 \
-  RT_KERNEL_OCCUPANCY(rt_mmd_tiles_##name, Gemm::threads, 1,                                                             \
-                      (const float* __restrict__ z, const float* __restrict__ norms,                                     \
-                       const float* __restrict__ exponents, std::int32_t count, float scale, float offset,               \
-                       std::int64_t n, std::int64_t m, std::int64_t pitch, double uu, double uv, double vv,              \
-                       std::int32_t unbiased, float* __restrict__ weights, float* __restrict__ totals,                   \
-                       std::int64_t first, std::int64_t rows, std::int64_t weights_pitch, double* __restrict__ shares,   \
-                       float* parts, unsigned* arrived, std::int64_t first_tile, std::int64_t part_depth)) {             \
-    const Matrix matrix{z, norms, n, m, pitch, uu, uv, vv, unbiased != 0};                                               \
-    const Strip strip{weights, totals, first, rows, weights_pitch};                                                      \
-    const Kernel kernel(Numbers{exponents, count, scale, offset});                                                       \
-    tiles<Gemm>(matrix, kernel, strip, shares, parts, arrived, first_tile, part_depth);                                  \
+#define RT_MMD_TILES(name, Gemm, Kernel)                                                                                \
+  RT_KERNEL_OCCUPANCY(rt_mmd_tiles_##name, Gemm::threads, 1,                                                            \
+                      (const float* __restrict__ z, const float* __restrict__ norms,                                    \
+                       const float* __restrict__ exponents, std::int32_t count, float scale, float offset,              \
+                       std::int64_t n, std::int64_t m, std::int64_t pitch, double uu, double uv, double vv,             \
+                       std::int32_t unbiased, float* __restrict__ weights, float* __restrict__ totals,                  \
+                       std::int64_t first, std::int64_t rows, std::int64_t weights_pitch, double* __restrict__ shares,  \
+                       float* parts, unsigned* arrived, std::int64_t first_tile, std::int64_t part_depth)) {            \
+    const Matrix matrix{z, norms, n, m, pitch, uu, uv, vv, unbiased != 0};                                              \
+    const Strip strip{weights, totals, first, rows, weights_pitch};                                                     \
+    const Kernel kernel(Numbers{exponents, count, scale, offset});                                                      \
+    tiles<Gemm>(matrix, kernel, strip, shares, parts, arrived, first_tile, part_depth);                                 \
   }
 
 RT_MMD_TILES(rbf_128, Large, Rbf)
@@ -551,12 +558,12 @@ RT_MMD_TILES(energy_64, Small, Energy)
 RT_MMD_TILES(polynomial_128, Large, Polynomial)
 RT_MMD_TILES(polynomial_64, Small, Polynomial)
 
-#define RT_MMD_GRADIENT(size, Gemm)                                                                                      \
-  RT_KERNEL_OCCUPANCY(rt_mmd_gradient_##size, Gemm::threads, 1,                                                          \
-                      (const float* __restrict__ z, float* __restrict__ weights, float* __restrict__ totals,             \
-                       std::int64_t first, std::int64_t rows, std::int64_t weights_pitch, std::int64_t columns,          \
-                       std::int32_t parts, std::int64_t d, std::int64_t pitch, float* __restrict__ gradient)) {          \
-    gradient_tile<Gemm>(z, Strip{weights, totals, first, rows, weights_pitch}, columns, parts, d, pitch, gradient);      \
+#define RT_MMD_GRADIENT(size, Gemm)                                                                                     \
+  RT_KERNEL_OCCUPANCY(rt_mmd_gradient_##size, Gemm::threads, 1,                                                         \
+                      (const float* __restrict__ z, float* __restrict__ weights, float* __restrict__ totals,            \
+                       std::int64_t first, std::int64_t rows, std::int64_t weights_pitch, std::int64_t columns,         \
+                       std::int32_t parts, std::int64_t d, std::int64_t pitch, float* __restrict__ gradient)) {         \
+    gradient_tile<Gemm>(z, Strip{weights, totals, first, rows, weights_pitch}, columns, parts, d, pitch, gradient);     \
   }
 
 RT_MMD_GRADIENT(128, LargeGradient)

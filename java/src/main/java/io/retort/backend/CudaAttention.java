@@ -6,7 +6,7 @@ import io.retort.tensor.Tensor;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// [AttentionKernels] as `cuda/attention.cu` computes them.
+/// [AttentionKernels] as `cuda/attention.cu` and `cuda/attention_gradient.cu` compute them.
 ///
 /// There is a set of kernels for heads of up to 32, 64, 128 and 256 channels, and one that takes
 /// any number in turns. A block owns some tokens of one head, queries or keys, and reads all
@@ -32,24 +32,28 @@ final class CudaAttention implements AttentionKernels {
 
   CudaAttention(CudaContext context) {
     this.context = context;
-    var module = new CudaModule(context, "attention");
-    drift = module.typed("rt_attention_drift", "pppllll");
+    var modules =
+        new Modules(
+            new CudaModule(context, "attention"), new CudaModule(context, "attention_gradient"));
+    drift = modules.gradient.typed("rt_attention_drift", "pppllll");
     f32 =
         List.of(
-            Kernels.of(module, DType.F32, Tiling.whole(32, 64), Tiling.whole(32, 64)),
-            Kernels.of(module, DType.F32, Tiling.whole(64, 64), Tiling.whole(64, 64)),
-            Kernels.of(module, DType.F32, Tiling.paged(128), Tiling.paged(128)),
-            Kernels.of(module, DType.F32, Tiling.wide(256), Tiling.wide(128)));
+            Kernels.of(modules, DType.F32, Tiling.whole(32, 64), Tiling.whole(32, 64)),
+            Kernels.of(modules, DType.F32, Tiling.whole(64, 64), Tiling.whole(64, 64)),
+            Kernels.of(modules, DType.F32, Tiling.paged(128), Tiling.paged(128)),
+            Kernels.of(modules, DType.F32, Tiling.wide(256), Tiling.wide(128)));
     bf16 =
         List.of(
-            Kernels.of(module, DType.BF16, Tiling.whole(32, 128), Tiling.whole(32, 128)),
-            Kernels.of(module, DType.BF16, Tiling.whole(64, 128), Tiling.whole(64, 128)),
-            Kernels.of(module, DType.BF16, Tiling.whole(128, 128), Tiling.whole(128, 64)),
-            Kernels.of(module, DType.BF16, Tiling.paged(256), Tiling.paged(256)),
-            Kernels.of(module, DType.BF16, Tiling.wide(256), Tiling.wide(256)));
+            Kernels.of(modules, DType.BF16, Tiling.whole(32, 128), Tiling.whole(32, 128)),
+            Kernels.of(modules, DType.BF16, Tiling.whole(64, 128), Tiling.whole(64, 128)),
+            Kernels.of(modules, DType.BF16, Tiling.whole(128, 128), Tiling.whole(128, 64)),
+            Kernels.of(modules, DType.BF16, Tiling.paged(256), Tiling.paged(256)),
+            Kernels.of(modules, DType.BF16, Tiling.wide(256), Tiling.wide(256)));
   }
 
-  /// `Tiling` of the kernels' file: how a block cuts its work.
+  private record Modules(CudaModule forward, CudaModule gradient) {}
+
+  /// `Tiling` of `cuda/attention.cuh`: how a block cuts its work.
   ///
   /// @param width channels of the output of a block
   /// @param rows tokens it owns
@@ -100,27 +104,27 @@ final class CudaAttention implements AttentionKernels {
   private record Kernels(long channels, Cut forward, Cut dq, Cut dk, Cut dv) {
     private static final String SIZES = "llllllf";
 
-    static Kernels of(CudaModule module, DType type, Tiling forward, Tiling backward) {
+    static Kernels of(Modules modules, DType type, Tiling forward, Tiling backward) {
       String suffix =
           (forward.resident ? Integer.toString(forward.width) : "wide")
               + (type == DType.BF16 ? "_bf16" : "_f32");
       Cut result =
           new Cut(
-              module.kernel("rt_attention_" + suffix, "ppppp" + SIZES),
+              modules.forward.kernel("rt_attention_" + suffix, "ppppp" + SIZES),
               forward,
               forward.sharedBytes(type, 1, 0));
-      Cut dq = backward(module, "dq_" + suffix, type, backward, 2);
+      Cut dq = backward(modules.gradient, "dq_" + suffix, type, backward, 2);
       long channels = forward.resident ? forward.width : Long.MAX_VALUE;
       if (backward.whole) {
-        Cut both = backward(module, "dkv_" + suffix, type, backward, 2);
+        Cut both = backward(modules.gradient, "dkv_" + suffix, type, backward, 2);
         return new Kernels(channels, result, dq, both, both);
       }
       return new Kernels(
           channels,
           result,
           dq,
-          backward(module, "dk_" + suffix, type, backward, 2),
-          backward(module, "dv_" + suffix, type, backward, 1));
+          backward(modules.gradient, "dk_" + suffix, type, backward, 2),
+          backward(modules.gradient, "dv_" + suffix, type, backward, 1));
     }
 
     private static Cut backward(

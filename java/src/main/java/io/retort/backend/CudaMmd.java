@@ -8,9 +8,9 @@ import org.jspecify.annotations.Nullable;
 
 /// [MmdKernels] as `cuda/mmd.cu` computes them.
 ///
-/// The weights of the gradient exist for a strip of points at a time, as many as fit 64 MiB; the
-/// value alone has none. Where there are few tiles, each is summed in parts. All this depends on
-/// the shapes alone, and so do the results.
+/// The weights of the gradient exist for a strip of points at a time, as many as fit 32 MiB, which
+/// stay in the second-level cache; the value alone has none. Where there are few tiles, each is
+/// summed in parts. All this depends on the shapes alone, and so do the results.
 final class CudaMmd implements MmdKernels {
   private static final int THREADS = 256;
 
@@ -25,7 +25,7 @@ final class CudaMmd implements MmdKernels {
   /// Tiles that fill a device.
   private static final long ENOUGH_TILES = 132;
 
-  private static final long STRIP_BYTES = 64L << 20;
+  private static final long STRIP_BYTES = 32L << 20;
 
   /// Widths that one launch of `rates` takes.
   private static final int WIDTHS = 8;

@@ -3,19 +3,21 @@ package io.retort.diffusion;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.retort.CudaUnderTest;
 import io.retort.Golden;
-import io.retort.backend.CpuBackend;
 import io.retort.grad.Parameters;
 import io.retort.net.SongUNet;
 import io.retort.op.Backend;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// The sampler's whole trajectory, network included, against the reference implementation.
+@Tag("device")
 final class HeunSamplerGoldenTest {
-  private final Backend backend = CpuBackend.open();
+  private final Backend backend = CudaUnderTest.orCpu();
 
   @Test
   void deterministicTrajectories() {

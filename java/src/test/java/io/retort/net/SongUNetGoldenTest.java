@@ -2,8 +2,8 @@ package io.retort.net;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.retort.CudaUnderTest;
 import io.retort.Golden;
-import io.retort.backend.CpuBackend;
 import io.retort.diffusion.Denoiser;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
@@ -14,11 +14,13 @@ import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.List;
 import java.util.Set;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// EDM's 48,017-parameter network against the reference implementation: outputs and every gradient.
+@Tag("device")
 final class SongUNetGoldenTest {
-  private final Backend backend = CpuBackend.open();
+  private final Backend backend = CudaUnderTest.orCpu();
 
   static SongUNet tiny() {
     return new SongUNet(new SongUNet.Config(8, 1, 3, 8, List.of(1, 2), 1, List.of(4), 0, 0));

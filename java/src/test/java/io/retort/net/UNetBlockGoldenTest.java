@@ -1,7 +1,7 @@
 package io.retort.net;
 
+import io.retort.CudaUnderTest;
 import io.retort.Golden;
-import io.retort.backend.CpuBackend;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -17,16 +17,18 @@ import io.retort.tensor.Tensor;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /// The block and convolution variants of EDM's networks against the reference implementation.
+@Tag("device")
 final class UNetBlockGoldenTest {
   private static final List<Double> BOX = List.of(1.0, 1.0);
   private static final List<Double> FIR = List.of(1.0, 3.0, 3.0, 1.0);
 
-  private final Backend backend = CpuBackend.open();
+  private final Backend backend = CudaUnderTest.orCpu();
 
   static Stream<UNetBlock> blocks() {
     return Stream.of(

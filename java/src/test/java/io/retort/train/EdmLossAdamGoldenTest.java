@@ -3,8 +3,8 @@ package io.retort.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.retort.CudaUnderTest;
 import io.retort.Golden;
-import io.retort.backend.CpuBackend;
 import io.retort.diffusion.Denoiser;
 import io.retort.grad.Parameter;
 import io.retort.grad.Parameters;
@@ -19,12 +19,14 @@ import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import java.util.List;
 import java.util.Set;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// EDM's loss, its gradients, three Adam steps and the average against the reference
 /// implementation.
+@Tag("device")
 final class EdmLossAdamGoldenTest {
-  private final Backend backend = CpuBackend.open();
+  private final Backend backend = CudaUnderTest.orCpu();
 
   @Test
   void threeStepsMatch() {
