@@ -6,36 +6,13 @@ import io.retort.grad.Var;
 import io.retort.tensor.PhiloxKey;
 import org.jspecify.annotations.Nullable;
 
-/// An image-to-image network conditioned on a noise level and, optionally, a class: what a denoiser
-/// wraps.
-public interface UNet extends Net {
-
-  int resolution();
-
-  int imageChannels();
-
-  /// Number of classes, 0 if unconditional.
-  int classes();
+/// A diffusion network with a bottleneck, whose features a discriminator head can look at.
+public interface UNet extends DiffusionNet {
 
   /// Shape facts of the bottleneck that [#encode] returns: side and channels.
   int bottleneckSide();
 
   int bottleneckChannels();
-
-  /// The raw network.
-  ///
-  /// @param x `(N, H, W, C)`
-  /// @param noise conditioning number per sample `(N)`
-  /// @param labels one-hot `(N, classes)`, null for none
-  /// @param dropout key of the dropout masks, null to switch dropout off
-  /// @return `(N, H, W, C)`
-  Var apply(
-      Tape tape,
-      Parameters parameters,
-      Var x,
-      Var noise,
-      @Nullable Var labels,
-      @Nullable PhiloxKey dropout);
 
   /// The encoder alone: its last feature map `(N, side, side, channels)`.
   Var encode(

@@ -1,0 +1,34 @@
+package io.retort.net;
+
+import io.retort.grad.Parameters;
+import io.retort.grad.Tape;
+import io.retort.grad.Var;
+import io.retort.tensor.PhiloxKey;
+import org.jspecify.annotations.Nullable;
+
+/// An image-to-image network conditioned on a noise level and, optionally, a class: what a denoiser
+/// wraps, U-Net or transformer.
+public interface DiffusionNet extends Net {
+
+  int resolution();
+
+  int imageChannels();
+
+  /// Number of classes, 0 if unconditional.
+  int classes();
+
+  /// The raw network.
+  ///
+  /// @param x `(N, H, W, C)`
+  /// @param noise conditioning number per sample `(N)`
+  /// @param labels one-hot `(N, classes)`, null for none
+  /// @param dropout key of the dropout masks, null to switch dropout off
+  /// @return `(N, H, W, C)`
+  Var apply(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable PhiloxKey dropout);
+}
