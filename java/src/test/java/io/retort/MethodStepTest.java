@@ -10,6 +10,7 @@ import io.retort.data.BatchSampler;
 import io.retort.data.Dataset;
 import io.retort.data.Datasets;
 import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.Preconditioning;
 import io.retort.distill.Dmd2;
 import io.retort.distill.Method;
 import io.retort.distill.Nets;
@@ -312,7 +313,13 @@ class MethodStepTest {
           phase
               .loss()
               .compute(
-                  new Nets(tape, players, Map.of(), 0.5, DType.F32, new StepValues(scope)),
+                  new Nets(
+                      tape,
+                      players,
+                      Map.of(),
+                      new Preconditioning.Edm(0.5),
+                      DType.F32,
+                      new StepValues(scope)),
                   batch,
                   new Noise(5, 0, 0));
       tape.backward(terms.total());

@@ -2,8 +2,9 @@ package io.retort.checkpoint;
 
 import io.retort.data.Json;
 import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.Preconditioning;
+import io.retort.net.DiffusionNet;
 import io.retort.net.SongUNet;
-import io.retort.net.UNet;
 import io.retort.tensor.ShapeException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -74,15 +75,16 @@ public final class ModelConfig {
 
   /// The configuration of a denoiser, in writing order.
   public static SequencedMap<String, Object> of(Denoiser denoiser) {
-    UNet net = denoiser.network();
-    if (!(net instanceof SongUNet song)) {
+    DiffusionNet net = denoiser.network();
+    if (!(net instanceof SongUNet song)
+        || !(denoiser.preconditioning() instanceof Preconditioning.Edm edm)) {
       throw new IllegalArgumentException(
           "config: " + net.getClass().getSimpleName() + " has no config.json");
     }
     SongUNet.Config config = song.config();
     SequencedMap<String, Object> json = new LinkedHashMap<>();
     json.put("precond", "EDMPrecond");
-    json.put("sigma_data", denoiser.sigmaData());
+    json.put("sigma_data", edm.sigmaData());
     json.put("model_type", "SongUNet");
     json.put("img_resolution", (long) config.resolution());
     json.put("img_channels", (long) config.imageChannels());

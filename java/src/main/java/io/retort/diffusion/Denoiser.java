@@ -1,42 +1,59 @@
 package io.retort.diffusion;
 
+import io.retort.diffusion.Preconditioning.Coefficients;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.DiffusionNet;
 import io.retort.net.UNet;
+import io.retort.op.Add;
+import io.retort.op.Broadcast;
 import io.retort.op.EdmInput;
 import io.retort.op.EdmOutput;
 import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.ToDoubleFunction;
 import org.jspecify.annotations.Nullable;
 
-/// An EDM-preconditioned network: `D(x; sigma) = c_skip x + c_out F(c_in x, ln(sigma) / 4)`.
+/// A preconditioned network: `D(x; sigma) = c_skip x + c_out F(c_in x, c_noise)`, the estimate of
+/// the clean images in `x = clean + sigma noise`.
 ///
-/// F computes in `compute`; preconditioning, weights and the result are float32. Source: EDM, eq. 7
-/// and table 1, last column.
+/// F computes in `compute`; preconditioning, weights and the result are float32. EDM's own
+/// coefficients are computed inside fused kernels, all others in float64 on the host. Source: EDM,
+/// Karras et al. 2022, eq. 7 and table 1.
 ///
 /// @param network F
-/// @param sigmaData standard deviation of the data, 0.5 in EDM
+/// @param preconditioning the coefficients
 /// @param compute type of F's activations
-public record Denoiser(UNet network, double sigmaData, DType compute) {
+public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DType compute) {
+
+  /// In place of a class: the null class, a one-hot row of zeros.
+  public static final int NO_CLASS = -1;
 
   /// A denoiser that computes in float32.
-  public Denoiser(UNet network, double sigmaData) {
-    this(network, sigmaData, DType.F32);
+  public Denoiser(DiffusionNet network, Preconditioning preconditioning) {
+    this(network, preconditioning, DType.F32);
+  }
+
+  /// One with EDM's preconditioning that computes in float32.
+  public Denoiser(DiffusionNet network, double sigmaData) {
+    this(network, new Preconditioning.Edm(sigmaData), DType.F32);
   }
 
   /// The same denoiser with activations of another type.
   public Denoiser in(DType type) {
-    return new Denoiser(network, sigmaData, type);
+    return new Denoiser(network, preconditioning, type);
   }
 
   /// The denoised images.
   ///
   /// @param x noised images `(N, H, W, C)`
   /// @param sigma noise level per sample, each > 0
-  /// @param labels class per sample, null for unconditional (a zero one-hot row)
+  /// @param labels class per sample, [#NO_CLASS] for the null class, null if all are unconditional
   /// @param dropout key of the dropout masks, null to switch dropout off
   public Var denoise(
       Tape tape,
@@ -45,20 +62,47 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
       float[] sigma,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
-    Var level = level(tape, x, sigma);
+    check(x, sigma);
+    if (preconditioning instanceof Preconditioning.Edm edm) {
+      Var level = tape.constant(Shape.of(sigma.length), sigma);
+      Var raw =
+          network.apply(
+              tape,
+              parameters,
+              tape.apply(new EdmInput(edm.sigmaData()), x, level).cast(compute),
+              conditioning(tape, coefficients(sigma)),
+              oneHot(tape, labels, sigma.length),
+              dropout);
+      return tape.apply(new EdmOutput(edm.sigmaData()), x, raw.cast(DType.F32), level);
+    }
+    return denoise(tape, parameters, x, coefficients(sigma), labels, dropout);
+  }
+
+  /// The denoised images with the coefficients of each sample given: `x = signal clean + noise n`
+  /// of [Level]s other than `signal = 1`.
+  public Var denoise(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      List<Coefficients> coefficients,
+      int @Nullable [] labels,
+      @Nullable PhiloxKey dropout) {
     Var raw =
         network.apply(
             tape,
             parameters,
-            input(tape, x, level),
-            conditioning(tape, sigma),
-            oneHot(tape, labels, sigma.length),
+            scaled(tape, x, coefficients, Coefficients::in).cast(compute),
+            conditioning(tape, coefficients),
+            oneHot(tape, labels, coefficients.size()),
             dropout);
-    return tape.apply(new EdmOutput(sigmaData), x, raw.cast(DType.F32), level);
+    Var predicted = scaled(tape, raw.cast(DType.F32), coefficients, Coefficients::out);
+    return tape.apply(new Add(1, 1), scaled(tape, x, coefficients, Coefficients::skip), predicted);
   }
 
   /// The encoder's last features of noised images, of type `compute`: what a discriminator head
   /// looks at.
+  ///
+  /// @throws IllegalArgumentException if the network has no bottleneck
   public Var encode(
       Tape tape,
       Parameters parameters,
@@ -66,12 +110,23 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
       float[] sigma,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
-    Var level = level(tape, x, sigma);
-    return network.encode(
+    if (!(network instanceof UNet unet)) {
+      throw new IllegalArgumentException(
+          "encode: the network must be a U-Net, whose bottleneck a discriminator can look at, got "
+              + network.getClass().getSimpleName());
+    }
+    check(x, sigma);
+    List<Coefficients> coefficients = coefficients(sigma);
+    Var input =
+        preconditioning instanceof Preconditioning.Edm edm
+            ? tape.apply(
+                new EdmInput(edm.sigmaData()), x, tape.constant(Shape.of(sigma.length), sigma))
+            : scaled(tape, x, coefficients, Coefficients::in);
+    return unet.encode(
         tape,
         parameters,
-        input(tape, x, level),
-        conditioning(tape, sigma),
+        input.cast(compute),
+        conditioning(tape, coefficients),
         oneHot(tape, labels, sigma.length),
         dropout);
   }
@@ -81,11 +136,41 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
     return Shape.of(count, network.resolution(), network.resolution(), network.imageChannels());
   }
 
-  private Var input(Tape tape, Var x, Var level) {
-    return tape.apply(new EdmInput(sigmaData), x, level).cast(compute);
+  private List<Coefficients> coefficients(float[] sigma) {
+    List<Coefficients> all = new ArrayList<>(sigma.length);
+    for (float s : sigma) {
+      all.add(preconditioning.at(Level.of(s)));
+    }
+    return all;
   }
 
-  private Var level(Tape tape, Var x, float[] sigma) {
+  /// x with each sample times its coefficient.
+  private static Var scaled(
+      Tape tape, Var x, List<Coefficients> coefficients, ToDoubleFunction<Coefficients> part) {
+    if (coefficients.stream().allMatch(each -> part.applyAsDouble(each) == 1)) {
+      return x;
+    }
+    Var factors = perSample(tape, coefficients, part, Shape.of(coefficients.size(), 1, 1, 1));
+    return tape.apply(new Broadcast(Broadcast.Kind.MULTIPLY), x, factors);
+  }
+
+  private static Var conditioning(Tape tape, List<Coefficients> coefficients) {
+    return perSample(tape, coefficients, Coefficients::noise, Shape.of(coefficients.size()));
+  }
+
+  private static Var perSample(
+      Tape tape,
+      List<Coefficients> coefficients,
+      ToDoubleFunction<Coefficients> part,
+      Shape shape) {
+    float[] values = new float[coefficients.size()];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (float) part.applyAsDouble(coefficients.get(i));
+    }
+    return tape.constant(shape, values);
+  }
+
+  private void check(Var x, float[] sigma) {
     if (!x.shape().equals(images(sigma.length))) {
       throw new ShapeException(
           "denoise: x must be "
@@ -100,17 +185,9 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
         throw new IllegalArgumentException("denoise: sigma must be finite and > 0, got " + s);
       }
     }
-    return tape.constant(Shape.of(sigma.length), sigma);
   }
 
-  private static Var conditioning(Tape tape, float[] sigma) {
-    float[] noise = new float[sigma.length];
-    for (int i = 0; i < noise.length; i++) {
-      noise[i] = (float) (Math.log(sigma[i]) / 4);
-    }
-    return tape.constant(Shape.of(noise.length), noise);
-  }
-
+  /// One row a sample; the null class is a row of zeros.
   private @Nullable Var oneHot(Tape tape, int @Nullable [] labels, int samples) {
     int classes = network.classes();
     if (classes == 0) {
@@ -122,6 +199,9 @@ public record Denoiser(UNet network, double sigmaData, DType compute) {
         throw new ShapeException("denoise: labels must be " + samples + ", got " + labels.length);
       }
       for (int i = 0; i < samples; i++) {
+        if (labels[i] == NO_CLASS) {
+          continue;
+        }
         if (labels[i] < 0 || labels[i] >= classes) {
           throw new IllegalArgumentException(
               "denoise: a label must be in [0, " + classes + "), got " + labels[i]);

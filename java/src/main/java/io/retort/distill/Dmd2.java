@@ -6,6 +6,7 @@ import io.retort.data.Batch;
 import io.retort.diffusion.KarrasSigmas;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.DiffusionNet;
 import io.retort.net.DiscriminatorHead;
 import io.retort.net.UNet;
 import io.retort.op.Add;
@@ -34,7 +35,7 @@ import org.jspecify.annotations.Nullable;
 /// on student images `+ criticGan * GAN loss`, on the images of the student phase where one has
 /// just run. Each term is switched off by weight 0. Sources: DMD2, Yin et al. 2024 (arXiv
 /// 2405.14867), sections 4.2 to 4.4; Embedding Loss, Ying et al. 2026 (arXiv 2604.22379).
-public record Dmd2(UNet network, Settings settings) implements Method {
+public record Dmd2(DiffusionNet network, Settings settings) implements Method {
   public static final String TEACHER = "teacher";
   public static final String STUDENT = "student";
   public static final String CRITIC = "critic";
@@ -123,11 +124,18 @@ public record Dmd2(UNet network, Settings settings) implements Method {
       roles.add(new Role(CRITIC, network, true, teacher, false));
     }
     if (settings.adversarial()) {
-      DiscriminatorHead head =
-          new DiscriminatorHead(network.bottleneckSide(), network.bottleneckChannels());
-      roles.add(new Role(HEAD, head, true, Optional.empty(), false));
+      roles.add(new Role(HEAD, head(), true, Optional.empty(), false));
     }
     return roles;
+  }
+
+  private DiscriminatorHead head() {
+    if (network instanceof UNet unet) {
+      return new DiscriminatorHead(unet.bottleneckSide(), unet.bottleneckChannels());
+    }
+    throw new IllegalArgumentException(
+        "dmd2: the GAN needs a U-Net, whose bottleneck the discriminator looks at, got "
+            + network.getClass().getSimpleName());
   }
 
   @Override

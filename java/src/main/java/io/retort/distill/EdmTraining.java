@@ -3,7 +3,7 @@ package io.retort.distill;
 import io.retort.data.Batch;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
-import io.retort.net.UNet;
+import io.retort.net.DiffusionNet;
 import io.retort.op.EdmLoss;
 import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Shape;
@@ -23,7 +23,8 @@ import java.util.Set;
 /// @param sigmaData standard deviation of the data
 /// @param meanLog P_mean, -1.2 in EDM
 /// @param stdLog P_std, 1.2 in EDM
-public record EdmTraining(UNet network, int batch, double sigmaData, double meanLog, double stdLog)
+public record EdmTraining(
+    DiffusionNet network, int batch, double sigmaData, double meanLog, double stdLog)
     implements Method {
 
   /// The one role.

@@ -1,12 +1,13 @@
 package io.retort.distill;
 
 import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.DiffusionNet;
 import io.retort.net.DiscriminatorHead;
 import io.retort.net.Net;
-import io.retort.net.UNet;
 import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
@@ -26,23 +27,24 @@ public final class Nets {
   private final Tape tape;
   private final Map<String, Player> players;
   private final Map<String, Double> calibration;
-  private final double sigmaData;
+  private final Preconditioning preconditioning;
   private final DType compute;
   private final StepValues step;
 
+  /// @param preconditioning of the roles that denoise
   /// @param compute type of the activations; weights and losses are float32
   /// @param step what the phases of this step leave for one another
   public Nets(
       Tape tape,
       Map<String, Player> players,
       Map<String, Double> calibration,
-      double sigmaData,
+      Preconditioning preconditioning,
       DType compute,
       StepValues step) {
     this.tape = tape;
     this.players = Map.copyOf(players);
     this.calibration = Map.copyOf(calibration);
-    this.sigmaData = sigmaData;
+    this.preconditioning = preconditioning;
     this.compute = compute;
     this.step = step;
   }
@@ -53,7 +55,7 @@ public final class Nets {
 
   /// The same networks on another tape.
   public Nets on(Tape other) {
-    return new Nets(other, players, calibration, sigmaData, compute, step);
+    return new Nets(other, players, calibration, preconditioning, compute, step);
   }
 
   /// Images as networks other than denoisers take them: in the type of the activations.
@@ -118,7 +120,7 @@ public final class Nets {
 
   private Denoiser denoiser(String role) {
     return switch (player(role).net()) {
-      case UNet unet -> new Denoiser(unet, sigmaData, compute);
+      case DiffusionNet net -> new Denoiser(net, preconditioning, compute);
       default -> throw new IllegalArgumentException("role " + role + " is not a denoiser");
     };
   }

@@ -21,7 +21,8 @@ public interface DiffusionNet extends Net {
   ///
   /// @param x `(N, H, W, C)`
   /// @param noise conditioning number per sample `(N)`
-  /// @param labels one-hot `(N, classes)`, null for none
+  /// @param labels one-hot `(N, classes)`, a row of zeros for the null class; null if the network
+  ///   has no classes
   /// @param dropout key of the dropout masks, null to switch dropout off
   /// @return `(N, H, W, C)`
   Var apply(

@@ -7,12 +7,14 @@ import io.retort.data.BatchSampler;
 import io.retort.data.DataCard;
 import io.retort.data.Dataset;
 import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.Preconditioning;
 import io.retort.distill.ClassifierTraining;
 import io.retort.distill.Dmd2;
 import io.retort.distill.EdmTraining;
 import io.retort.distill.EmbeddingLoss;
 import io.retort.distill.Method;
 import io.retort.grad.Parameters;
+import io.retort.net.DiffusionNet;
 import io.retort.net.LeNet;
 import io.retort.net.SongUNet;
 import io.retort.net.UNet;
@@ -49,8 +51,8 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   /// @throws RecipeException if parts of the recipe do not fit together
   public Trainer fresh(@Nullable Path teacher) {
     return switch (recipe.method()) {
-      case EDM -> drawn(edm(), recipe.edm().sigmaData());
-      case CLASSIFIER -> drawn(classifier(), recipe.edm().sigmaData());
+      case EDM -> drawn(edm(), trained());
+      case CLASSIFIER -> drawn(classifier(), trained());
       case DMD2 -> {
         try (ModelFile model = teacher(teacher)) {
           yield fromTeacher(model);
@@ -65,11 +67,11 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   public Trainer restored(Path checkpoint, Path config) {
     Trainer trainer =
         switch (recipe.method()) {
-          case EDM -> drawn(edm(), recipe.edm().sigmaData());
-          case CLASSIFIER -> drawn(classifier(), recipe.edm().sigmaData());
+          case EDM -> drawn(edm(), trained());
+          case CLASSIFIER -> drawn(classifier(), trained());
           case DMD2 -> {
             Denoiser denoiser = ModelConfig.read(config);
-            yield drawn(dmd2(denoiser), denoiser.sigmaData());
+            yield drawn(dmd2(denoiser), denoiser.preconditioning());
           }
         };
     try {
@@ -87,13 +89,18 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
         data.train(), method.batch(), recipe.seed(), 0, data.card().flipAllowed());
   }
 
-  private Trainer drawn(Method method, double sigmaData) {
+  /// The preconditioning of networks that are trained from nothing.
+  private Preconditioning trained() {
+    return new Preconditioning.Edm(recipe.edm().sigmaData());
+  }
+
+  private Trainer drawn(Method method, Preconditioning preconditioning) {
     Map<String, Parameters> weights = new HashMap<>();
     try {
       for (Method.Role role : method.roles()) {
         weights.put(role.name(), role.net().plan().initialise(backend.memory(), recipe.seed()));
       }
-      return new Trainer(backend, method, spec(sigmaData), weights);
+      return new Trainer(backend, method, spec(preconditioning), weights);
     } catch (RuntimeException failure) {
       weights.values().forEach(Parameters::close);
       throw failure;
@@ -101,7 +108,7 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   }
 
   private Trainer fromTeacher(ModelFile teacher) {
-    Trainer trainer = drawn(dmd2(teacher.denoiser()), teacher.denoiser().sigmaData());
+    Trainer trainer = drawn(dmd2(teacher.denoiser()), teacher.denoiser().preconditioning());
     trainer
         .roles()
         .forEach((name, state) -> {
@@ -115,11 +122,11 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
     return trainer;
   }
 
-  private TrainSpec spec(double sigmaData) {
+  private TrainSpec spec(Preconditioning preconditioning) {
     return new TrainSpec(
         recipe.seed(),
         recipe.steps(),
-        sigmaData,
+        preconditioning,
         recipe.precision().compute(),
         optimizers(),
         recipe.average());
@@ -192,11 +199,13 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
             embedding.weight() > 0 ? embeddingLoss() : null,
             embedding.weight(),
             embedding.calibrated(),
-            teacher.sigmaData());
+            teacher.preconditioning() instanceof Preconditioning.Edm edm
+                ? edm.sigmaData()
+                : recipe.edm().sigmaData());
     return new Dmd2(teacher.network(), settings);
   }
 
-  private void requireFits(UNet network) {
+  private void requireFits(DiffusionNet network) {
     DataCard card = data.card();
     boolean fits =
         network.resolution() == card.height()
@@ -218,8 +227,11 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
                   card.channels(),
                   card.classes().size()));
     }
-    if (recipe.dmd2().gan() > 0 && network.bottleneckSide() < 2) {
-      throw refused("dmd2.gan", "needs a teacher whose bottleneck has a side of at least 2");
+    boolean discriminable = network instanceof UNet unet && unet.bottleneckSide() >= 2;
+    if (recipe.dmd2().gan() > 0 && !discriminable) {
+      throw refused(
+          "dmd2.gan",
+          "must be 0: it needs a U-Net as teacher whose bottleneck has a side of at least 2");
     }
   }
 

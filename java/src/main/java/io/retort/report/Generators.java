@@ -8,7 +8,7 @@ import io.retort.diffusion.KarrasSigmas;
 import io.retort.distill.Dmd2;
 import io.retort.distill.EdmTraining;
 import io.retort.grad.Parameters;
-import io.retort.net.UNet;
+import io.retort.net.DiffusionNet;
 import io.retort.op.Backend;
 import io.retort.recipe.Recipe;
 import io.retort.train.RoleState;
@@ -71,7 +71,7 @@ final class Generators {
 
   /// `count` 8-bit images from the shared latents, classes in turn.
   static Images draw(ImageSampler sampler, int count, LongConsumer progress) {
-    UNet network = sampler.denoiser().network();
+    DiffusionNet network = sampler.denoiser().network();
     int[] labels = new int[count];
     byte[] classes = new byte[count];
     for (int i = 0; i < count; i++) {
@@ -91,8 +91,8 @@ final class Generators {
 
   private static Denoiser denoiser(RoleState role, Trainer trainer) {
     return switch (role.role().net()) {
-      case UNet network ->
-          new Denoiser(network, trainer.spec().sigmaData(), trainer.spec().compute());
+      case DiffusionNet network ->
+          new Denoiser(network, trainer.spec().preconditioning(), trainer.spec().compute());
       default -> throw new IllegalStateException(role.role().name() + " draws no images");
     };
   }

@@ -1,5 +1,6 @@
 package io.retort.train;
 
+import io.retort.diffusion.Preconditioning;
 import io.retort.optim.AdamSpec;
 import io.retort.optim.AverageSpec;
 import io.retort.tensor.DType;
@@ -9,14 +10,14 @@ import java.util.Map;
 ///
 /// @param seed of every random number
 /// @param steps length of the run
-/// @param sigmaData standard deviation of the data
+/// @param preconditioning of the roles that denoise
 /// @param compute type of the activations; weights, statistics and losses are float32
 /// @param optimizers by role, for every trainable role
 /// @param average of the averaged roles
 public record TrainSpec(
     long seed,
     long steps,
-    double sigmaData,
+    Preconditioning preconditioning,
     DType compute,
     Map<String, AdamSpec> optimizers,
     AverageSpec average) {

@@ -163,7 +163,7 @@ public final class Trainer implements AutoCloseable {
     Map<String, Nets.Player> players = new HashMap<>();
     roles.forEach(
         (name, role) -> players.put(name, new Nets.Player(role.role().net(), role.weights())));
-    return new Nets(tape, players, calibration, spec.sigmaData(), spec.compute(), left);
+    return new Nets(tape, players, calibration, spec.preconditioning(), spec.compute(), left);
   }
 
   private RoleState state(String name) {
