@@ -1,4 +1,5 @@
-// conv2d.cpp   y = x * weight + bias, channels-last, and its gradients, through oneDNN; thin sides in conv2d_thin.cpp
+// conv2d.cpp   y = x * weight + bias, channels-last, and its gradients, through oneDNN; thin sides in conv2d_thin.cpp,
+//                3x3 kernels that pay for it in conv2d_winograd.cpp; what follows is about the direct product
 // shapes    x (N, H, W, Cin), y (N, Ho, Wo, Cout) f32 or bf16; weight (Cout, Cin/groups, kh, kw), bias (Cout) f32
 // threads   images are cut into chunks of about 2 MB which threads take in turn, each with a primitive made for one
 //           thread; too few images are left to oneDNN's own division
@@ -26,6 +27,7 @@
 
 #include "cpu/column_sums.h"
 #include "cpu/conv2d_thin.h"
+#include "cpu/conv2d_winograd.h"
 #include "cpu/dtype.h"
 #include "cpu/error.h"
 #include "cpu/gemm.h"
@@ -87,6 +89,11 @@ struct Conv {
   rt::ThinConv with_thin_output() const {
     return {n, h, w, c_in, out(h, kh), out(w, kw), c_out, kh, kw, padding, -1, dtype};
   }
+
+  bool winograd_pays(rt::WinogradPass pass) const {
+    return rt::winograd_pays(pass, winograd(), kh, kw, stride, padding, groups);
+  }
+  rt::WinogradConv winograd() const { return {n, h, w, c_in, c_out, dtype}; }
 
   std::int64_t weights() const { return c_out * (c_in / groups) * kh * kw; }
   std::int64_t element() const { return dtype == RT_F32 ? sizeof(float) : sizeof(rt::bf16); }
@@ -357,6 +364,8 @@ rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bia
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
     if (rt::thin_pays(c_out, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_output(), x, weight, bias, y);
+    } else if (conv.winograd_pays(rt::WinogradPass::images)) {
+      rt::winograd_forward(conv.winograd(), x, weight, bias, y);
     } else {
       forward(conv, x, weight, bias, y);
     }
@@ -371,6 +380,8 @@ rt_status rt_conv2d_backward_data(const void* dy, const float* weight, void* dx,
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
     if (rt::thin_pays(c_in, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_input(), dy, weight, nullptr, dx);
+    } else if (conv.winograd_pays(rt::WinogradPass::images)) {
+      rt::winograd_data_gradient(conv.winograd(), dy, weight, dx);
     } else {
       data_gradient(conv, dy, weight, dx);
     }
@@ -384,11 +395,14 @@ rt_status rt_conv2d_backward_weights(const void* x, const void* dy, float* dweig
   return rt::guarded([&] {
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
     const bool thin = rt::thin_pays(std::min(c_in, c_out), kh, kw, stride, groups);
-    if (!thin && !(conv.pointwise() && dtype == RT_F32)) {
+    const bool winograd = !thin && conv.winograd_pays(rt::WinogradPass::weight_gradient);
+    if (!thin && !winograd && !(conv.pointwise() && dtype == RT_F32)) {
       weight_gradient(conv, x, dy, dweight, dbias);
       return;
     }
-    if (!thin) {
+    if (winograd) {
+      rt::winograd_weight_gradient(conv.winograd(), x, dy, dweight);
+    } else if (!thin) {
       pointwise_weight_gradient(conv, static_cast<const float*>(x), static_cast<const float*>(dy), dweight);
     } else if (c_in <= c_out) {
       rt::thin_weight_gradient(conv.with_thin_input(), dy, x, dweight);

@@ -6,7 +6,9 @@
  * x (N, H, W, Cin), y (N, Ho, Wo, Cout), weight (Cout, Cin/groups, kh, kw), bias (Cout),
  * Ho = (H + 2 padding - kh) / stride + 1, Wo likewise. The same stride and padding on both axes.
  * x, y and their gradients have the type `dtype`; weight, bias and their gradients are float32. In bfloat16 the
- * weights are rounded for the product, sums are float32. No argument may be null but `bias` and `dbias`.
+ * weights may be rounded for the product, sums are float32. 3x3 kernels with stride 1 and padding 1 may be computed by
+ * Winograd's F(4x4, 3x3), whose errors are about ten times float32's; RETORT_CONVOLUTION=direct in the environment of
+ * the process switches that off. No argument may be null but `bias` and `dbias`.
  */
 #ifndef RETORT_CONV2D_H
 #define RETORT_CONV2D_H

@@ -2,8 +2,8 @@ package io.retort.bench;
 
 import io.retort.bench.StepContestant.Sample;
 import io.retort.bench.StepContestant.Start;
-import io.retort.bench.StepWorker.Kind;
 import io.retort.bindings.cpu.Cpu;
+import io.retort.data.Json;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -15,26 +15,23 @@ import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/// Seconds a step of the small EDM U-Net takes in Retort and in its peers, one after another in
-/// every round.
+/// Seconds that Retort and its peers take for the rows of a suite, one after another in every
+/// round: steps of the small EDM U-Net, or single ops.
 ///
 /// Each engine lives in a process of its own, because each brings its own OpenMP and wants its own
-/// memory allocator. Before anything counts, all must have computed the same numbers: forward
-/// passes and losses of four steps, of which all but the first depend on every gradient and on
-/// Adam.
+/// memory allocator. Before anything counts, all must have computed the same numbers: for training,
+/// losses of several steps, of which all but the first depend on every gradient and on Adam.
 @Command(
     name = "steps",
     mixinStandardHelpOptions = true,
-    description = "Times forward and training steps, Retort and its peers interleaved.")
+    description = "Times steps of a U-Net, or single ops, Retort and its peers interleaved.")
 public final class StepBench implements Callable<Integer> {
-  private static final int WARM_UP = 4;
-  private static final double SAME = 2e-3;
-
   /// glibc gives large blocks back and faults them in again; told to keep them it is up to 15 %
   /// faster.
   private static final Map<String, String> KEEP_MEMORY =
@@ -45,6 +42,15 @@ public final class StepBench implements Callable<Integer> {
 
   @Option(names = "--home", description = "The repository.", defaultValue = "${sys:retort.home:-.}")
   private Path home = Path.of(".");
+
+  @Option(names = "--suite", description = "steps or ops (${DEFAULT-VALUE}).")
+  private String suiteName = "steps";
+
+  @Option(names = "--rows", description = "Only rows whose name contains this.")
+  private String wanted = "";
+
+  @Option(names = "--json", description = "Prints the rows as JSON, progress to stderr.")
+  private boolean json;
 
   @Option(names = "--rounds", description = "Samples of each row (${DEFAULT-VALUE}).")
   private int rounds = 9;
@@ -97,20 +103,28 @@ public final class StepBench implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     var spec = new StepSpec(batch, resolution, channels, threads);
+    BenchRow.Suite suite =
+        Stream.of(BenchRow.STEPS, BenchRow.OPS)
+            .filter(each -> each.name().equals(suiteName))
+            .findFirst()
+            .orElseThrow(() -> new IOException("--suite must be steps or ops, got " + suiteName));
+    List<BenchRow> rows = suite.rows().stream().filter(row -> row.name().contains(wanted)).toList();
     List<StepContestant> contestants = new ArrayList<>();
     Path log = Files.createTempFile("retort-steps", ".log");
     try {
-      for (Start start : starts(spec)) {
+      for (Start start : starts(suite, spec)) {
         System.err.println("starting " + start.name());
         contestants.add(new StepContestant(start, log));
       }
-      agree(contestants);
+      for (BenchRow row : rows) {
+        System.err.println("checking " + row.name());
+        agree(row, doing(row, contestants));
+      }
       for (int round = 0; round < rounds; round++) {
         System.err.println("round " + (round + 1) + " of " + rounds);
-        for (int i = 0; i < contestants.size(); i++) {
-          StepContestant next = contestants.get((round + i) % contestants.size());
-          for (Kind kind : Kind.values()) {
-            next.sample(kind, realtime);
+        for (BenchRow row : rows) {
+          if (row.in(round)) {
+            sample(row, round, doing(row, contestants));
           }
         }
       }
@@ -120,59 +134,106 @@ public final class StepBench implements Callable<Integer> {
       contestants.forEach(StepContestant::close);
     }
     Files.delete(log);
-    report(spec, contestants);
+    report(suite, spec, rows, contestants);
     return 0;
   }
 
-  private void report(StepSpec spec, List<StepContestant> contestants) throws IOException {
-    List<StepTable.Row> rows = new ArrayList<>();
-    for (Kind kind : Kind.values()) {
-      contestants.forEach(contestant -> rows.add(StepTable.Row.of(contestant, kind)));
-    }
-    var table = new StepTable(batch, environment(spec), rows);
-    System.out.println(table.text());
-    if (!dry) {
-      Path file = home.resolve("bench/results/steps-" + LocalDate.now() + ".csv");
-      table.append(file);
-      System.out.println("\nappended to " + file);
+  private static List<StepContestant> doing(BenchRow row, List<StepContestant> contestants) {
+    return contestants.stream().filter(contestant -> contestant.does(row)).toList();
+  }
+
+  /// One sample of each, the first to go changes every round.
+  private void sample(BenchRow row, int round, List<StepContestant> contestants)
+      throws IOException {
+    for (int i = 0; i < contestants.size(); i++) {
+      contestants.get((round + i) % contestants.size()).sample(row, realtime);
     }
   }
 
+  private void report(
+      BenchRow.Suite suite, StepSpec spec, List<BenchRow> works, List<StepContestant> contestants)
+      throws IOException {
+    List<StepTable.Row> rows = new ArrayList<>();
+    for (BenchRow work : works) {
+      doing(work, contestants).forEach(contestant -> rows.add(StepTable.Row.of(contestant, work)));
+    }
+    var table = new StepTable(environment(spec), shares(works, contestants.getFirst()), rows);
+    if (json) {
+      SequencedMap<String, Object> object = new LinkedHashMap<>(environment(spec));
+      object.put("rows", table.json());
+      System.out.println(Json.writeIndented(object));
+    } else {
+      System.out.println(table.text() + outside(contestants.getFirst()));
+    }
+    if (!dry) {
+      Path file =
+          home.resolve("bench/results/cpu-%s-%s.csv".formatted(suite.name(), LocalDate.now()));
+      table.append(file);
+      System.err.println("appended to " + file);
+    }
+  }
+
+  /// Of the machine's measured peak, by row, where the row is mostly products.
+  private static SequencedMap<String, Double> shares(List<BenchRow> works, StepContestant retort) {
+    SequencedMap<String, Double> shares = new LinkedHashMap<>();
+    for (BenchRow work : works) {
+      String flops = retort.fact("flops_" + work.work());
+      String peak = retort.fact("peak_" + work.precision());
+      List<Sample> samples = retort.samples(work);
+      if (!flops.isEmpty() && !peak.isEmpty() && !samples.isEmpty()) {
+        double seconds =
+            samples.stream().mapToDouble(Sample::seconds).sorted().toArray()[samples.size() / 2];
+        shares.put(work.name(), Double.parseDouble(flops) / seconds / Double.parseDouble(peak));
+      }
+    }
+    return shares;
+  }
+
+  /// What Java costs between kernels.
+  private static String outside(StepContestant retort) {
+    var text = new StringBuilder();
+    for (BenchRow row : BenchRow.STEPS.rows()) {
+      String share = retort.fact("outside_" + row.name());
+      if (!share.isEmpty()) {
+        text.append(
+            "%n%s: %.2f %% of the time outside kernels"
+                .formatted(row.name(), 100 * Double.parseDouble(share)));
+      }
+    }
+    return text.toString();
+  }
+
   /// Every contestant's first numbers must be those of the first.
-  private void agree(List<StepContestant> contestants) throws IOException {
-    List<Double> expected = warmUp(contestants.getFirst());
+  private void agree(BenchRow row, List<StepContestant> contestants) throws IOException {
+    List<Double> expected = checked(row, contestants.getFirst());
     for (StepContestant contestant : contestants.subList(1, contestants.size())) {
-      List<Double> values = warmUp(contestant);
+      List<Double> values = checked(row, contestant);
       for (int i = 0; i < expected.size(); i++) {
-        if (Math.abs(values.get(i) / expected.get(i) - 1) > SAME) {
+        if (!(Math.abs(values.get(i) / expected.get(i) - 1) <= row.tolerance())) {
           throw new IOException(
-              contestant.name()
-                  + " computes "
-                  + values
-                  + " where "
-                  + contestants.getFirst().name()
-                  + " computes "
-                  + expected
-                  + ": not the same step");
+              "%s: %s computes %s where %s computes %s: not the same work"
+                  .formatted(
+                      row.name(),
+                      contestant.name(),
+                      values,
+                      contestants.getFirst().name(),
+                      expected));
         }
       }
     }
   }
 
-  private List<Double> warmUp(StepContestant contestant) throws IOException {
+  private List<Double> checked(BenchRow row, StepContestant contestant) throws IOException {
     List<Double> values = new ArrayList<>();
-    for (int i = 0; i < WARM_UP; i++) {
-      for (Kind kind : Kind.values()) {
-        Sample sample = contestant.run(kind, realtime);
-        values.add(sample.value());
-      }
+    for (int i = 0; i < row.checks(); i++) {
+      values.add(contestant.check(row, realtime).value());
     }
     return values;
   }
 
-  private List<Start> starts(StepSpec spec) throws IOException {
+  private List<Start> starts(BenchRow.Suite suite, StepSpec spec) throws IOException {
     List<Start> starts = new ArrayList<>();
-    List<String> retort = java(System.getProperty("java.class.path"), RetortStep.class.getName());
+    List<String> retort = java(System.getProperty("java.class.path"), suite.worker());
     retort.addAll(spec.arguments());
     retort.add("device=" + device);
     if (library != null) {
@@ -182,13 +243,15 @@ public final class StepBench implements Callable<Integer> {
     Path peer = home.resolve("bench/peers/libtorch/target");
     if (device.equals("cuda")) {
       System.err.println("libtorch is no peer on cuda: its natives here are the processor's");
+    } else if (suite != BenchRow.STEPS) {
+      System.err.println("libtorch is no peer of ops: steps and PyTorch's ops compare it");
     } else if (Files.isDirectory(peer.resolve("lib"))) {
       addBoth(starts, "libtorch", libtorch(peer), spec);
     } else {
       System.err.println("peer not present: libtorch; mvn package -Ppeer builds it");
     }
     if (python != null && hasTorch(python)) {
-      Path script = home.resolve("bench/peers/pytorch/steps.py");
+      Path script = home.resolve("bench/peers/pytorch").resolve(suite.script());
       List<String> command = List.of(python, script.toString());
       if (device.equals("cuda")) {
         addDevice(starts, command, spec);
@@ -275,7 +338,6 @@ public final class StepBench implements Callable<Integer> {
     columns.put("cores", Integer.toString(Cpu.detect().cores()));
     columns.put("jdk", System.getProperty("java.vm.version"));
     columns.put("threads", Integer.toString(spec.threads()));
-    columns.put("precision", "fp32");
     columns.put("batch", Integer.toString(spec.batch()));
     columns.put("realtime", Boolean.toString(realtime));
     return columns;

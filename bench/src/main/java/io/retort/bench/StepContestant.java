@@ -1,6 +1,5 @@
 package io.retort.bench;
 
-import io.retort.bench.StepWorker.Kind;
 import java.io.BufferedReader;
 import java.io.Closeable;
 import java.io.IOException;
@@ -11,7 +10,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -46,7 +44,7 @@ final class StepContestant implements Closeable {
   private final BufferedReader answers;
   private final PrintWriter commands;
   private final Map<String, String> facts = new HashMap<>();
-  private final Map<Kind, List<Sample>> samples = new EnumMap<>(Kind.class);
+  private final Map<String, List<Sample>> samples = new HashMap<>();
 
   /// Starts the process and waits until it is ready.
   StepContestant(Start start, Path log) throws IOException {
@@ -64,9 +62,6 @@ final class StepContestant implements Closeable {
       if (words.length == 3 && words[0].equals("fact")) {
         facts.put(words[1], words[2]);
       }
-    }
-    for (Kind kind : Kind.values()) {
-      samples.put(kind, new ArrayList<>());
     }
   }
 
@@ -86,35 +81,48 @@ final class StepContestant implements Closeable {
     return facts.getOrDefault(key, "");
   }
 
-  List<Sample> samples(Kind kind) {
-    return List.copyOf(samples.getOrDefault(kind, List.of()));
+  /// Whether it can do a row's work.
+  boolean does(BenchRow row) {
+    return List.of(fact("rows").split(" ")).contains(row.name());
   }
 
-  /// Takes one step that counts.
-  void sample(Kind kind, boolean realtime) throws IOException {
-    samples.computeIfAbsent(kind, unused -> new ArrayList<>()).add(run(kind, realtime));
+  /// What counts, in the order it was taken.
+  List<Sample> samples(BenchRow row) {
+    return List.copyOf(samples.getOrDefault(row.name(), List.of()));
   }
 
-  /// Takes one step.
-  ///
+  /// Takes one sample that counts.
+  void sample(BenchRow row, boolean realtime) throws IOException {
+    samples
+        .computeIfAbsent(row.name(), unused -> new ArrayList<>())
+        .add(run(row.name() + " " + row.times(), realtime));
+  }
+
+  /// Does a row's work once with hashed numbers.
+  Sample check(BenchRow row, boolean realtime) throws IOException {
+    return run(row.name() + " check", realtime);
+  }
+
   /// @param realtime at real-time priority, so that a busy machine disturbs it little
-  Sample run(Kind kind, boolean realtime) throws IOException {
+  private Sample run(String command, boolean realtime) throws IOException {
     if (realtime) {
       LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(PAUSE_MILLISECONDS));
     }
     schedule(realtime, "--fifo", "1");
     double busyBefore = busySeconds();
+    long started = System.nanoTime();
     double ownBefore = ownSeconds();
-    commands.println(kind.command());
+    commands.println(command);
     String[] words = answer().split(" ");
     double own = ownSeconds() - ownBefore;
     double busy = busySeconds() - busyBefore;
+    double wall = (System.nanoTime() - started) / 1e9;
     schedule(realtime, "--other", "0");
     if (words.length != 3 || !words[0].equals("done")) {
       throw new IOException(name + " answered " + String.join(" ", words));
     }
     double seconds = Double.parseDouble(words[1]);
-    return new Sample(seconds, Math.max(0, busy - own) / seconds, Double.parseDouble(words[2]));
+    return new Sample(seconds, Math.max(0, busy - own) / wall, Double.parseDouble(words[2]));
   }
 
   private void schedule(boolean realtime, String policy, String priority) throws IOException {

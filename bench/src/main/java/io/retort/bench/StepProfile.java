@@ -3,7 +3,8 @@ package io.retort.bench;
 import static java.util.Objects.requireNonNull;
 
 import io.retort.backend.CpuBackend;
-import io.retort.bench.StepWorker.Kind;
+import io.retort.backend.KernelProfile;
+import io.retort.backend.KernelProfile.Row;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -11,6 +12,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.function.ToDoubleFunction;
+import java.util.stream.Collectors;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -32,8 +34,8 @@ public final class StepProfile implements Callable<Integer> {
   @Option(names = "--batch", description = "Images a step (${DEFAULT-VALUE}).")
   private int batch = 32;
 
-  @Option(names = "--kind", description = "${COMPLETION-CANDIDATES} (${DEFAULT-VALUE}).")
-  private Kind kind = Kind.TRAIN;
+  @Option(names = "--row", description = "As `bench steps` names it (${DEFAULT-VALUE}).")
+  private String row = "unet_train_fp32";
 
   @Option(names = "--shapes", description = "A row for every kernel and shape.")
   private boolean shapes;
@@ -43,7 +45,7 @@ public final class StepProfile implements Callable<Integer> {
       description = "Milliseconds between steps: real-time processes get 95 % of every second (0).")
   private long pause;
 
-  private record Step(double seconds, Map<String, TimedBackend.Row> rows) {}
+  private record Step(double seconds, Map<String, Row> rows) {}
 
   public static void main(String... arguments) {
     System.exit(new CommandLine(new StepProfile()).execute(arguments));
@@ -51,22 +53,33 @@ public final class StepProfile implements Callable<Integer> {
 
   @Override
   public Integer call() throws InterruptedException {
-    var timed = new TimedBackend(CpuBackend.open(), shapes);
+    var timed = new KernelProfile(CpuBackend.open());
     try (var worker = new RetortStep(new StepSpec(batch, 32, 64, 2), timed.backend())) {
       List<Step> taken = new ArrayList<>();
       for (int i = -WARM_UP; i < steps; i++) {
         Thread.sleep(pause);
         timed.clear();
         long started = System.nanoTime();
-        worker.step(kind);
+        worker.run(row, false);
         double seconds = (System.nanoTime() - started) / 1e9;
         if (i >= 0) {
-          taken.add(new Step(seconds, timed.rows()));
+          taken.add(new Step(seconds, rows(timed)));
         }
       }
       print(taken);
     }
     return 0;
+  }
+
+  /// By name: what identifies a row from step to step.
+  private Map<String, Row> rows(KernelProfile profile) {
+    return profile.rows().stream()
+        .map(row -> shapes ? row : row.anyShape())
+        .collect(Collectors.toMap(StepProfile::name, row -> row, Row::plus));
+  }
+
+  private static String name(Row row) {
+    return row.kernel() + " " + row.shapes();
   }
 
   private static void print(List<Step> steps) {
@@ -75,7 +88,7 @@ public final class StepProfile implements Callable<Integer> {
     double whole = median(steps, Step::seconds);
     steps.getFirst().rows().values().stream()
         .map(row -> middle(row, steps))
-        .sorted(Comparator.comparing(TimedBackend.Row::seconds).reversed())
+        .sorted(Comparator.comparing(Row::seconds).reversed())
         .forEach(row -> print(row, whole));
     double between = median(steps, StepProfile::between);
     System.out.printf(
@@ -88,17 +101,25 @@ public final class StepProfile implements Callable<Integer> {
   }
 
   /// A kernel's row with the median of its seconds; every step calls the same kernels.
-  private static TimedBackend.Row middle(TimedBackend.Row row, List<Step> steps) {
-    double seconds = median(steps, step -> requireNonNull(step.rows().get(row.kernel())).seconds());
-    return new TimedBackend.Row(row.kernel(), row.calls(), seconds, row.flops(), row.bytes());
+  private static Row middle(Row row, List<Step> steps) {
+    double seconds = median(steps, step -> requireNonNull(step.rows().get(name(row))).seconds());
+    return new Row(
+        row.family(),
+        row.kernel(),
+        row.shapes(),
+        row.type(),
+        row.calls(),
+        seconds,
+        row.flops(),
+        row.bytes());
   }
 
-  private static void print(TimedBackend.Row row, double whole) {
+  private static void print(Row row, double whole) {
     double gigaflops = row.flops() / row.seconds() / 1e9;
     System.out.printf(
         Locale.ROOT,
         "%-72s%7d%10.2f%7.1f%%%10s%8.1f%n",
-        row.kernel(),
+        name(row),
         row.calls(),
         row.seconds() * 1e3,
         100 * row.seconds() / whole,
@@ -107,8 +128,7 @@ public final class StepProfile implements Callable<Integer> {
   }
 
   private static double between(Step step) {
-    return step.seconds()
-        - step.rows().values().stream().mapToDouble(TimedBackend.Row::seconds).sum();
+    return step.seconds() - step.rows().values().stream().mapToDouble(Row::seconds).sum();
   }
 
   private static double median(List<Step> steps, ToDoubleFunction<Step> value) {

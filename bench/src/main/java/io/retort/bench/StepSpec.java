@@ -36,6 +36,13 @@ public record StepSpec(int batch, int resolution, int channels, int threads) {
   private static final int CLEAN = 1 << 20;
   private static final int NOISE = CLEAN + 1;
   private static final int SIGMA = CLEAN + 2;
+  private static final int NOISES = CLEAN + 3;
+
+  /// Where the parameters of a teacher that is not the student begin in the hash's streams.
+  static final int TEACHER = 1 << 16;
+
+  /// Where those of the Embedding Loss's network begin.
+  static final int EMBEDDING = 1 << 17;
 
   public StepSpec {
     if (batch < 1 || threads < 1 || resolution < 4 || channels < 4) {
@@ -95,6 +102,13 @@ public record StepSpec(int batch, int resolution, int channels, int threads) {
     return images;
   }
 
+  /// Uniform numbers of unit variance in place of noise.
+  ///
+  /// @param stream which of several
+  float[] noise(int stream) {
+    return images(NOISES + stream, Math.sqrt(3));
+  }
+
   /// Noise level of every image, spread as in EDM's training.
   public float[] sigma() {
     float[] sigma = new float[batch];
@@ -113,7 +127,7 @@ public record StepSpec(int batch, int resolution, int channels, int threads) {
   }
 
   /// Number `i` of a stream, uniform in [-1, 1): SplitMix64's finaliser.
-  private static double uniform(int stream, int i) {
+  static double uniform(int stream, int i) {
     long z = ((long) stream << 32) + i + 0x9e3779b97f4a7c15L;
     z = (z ^ (z >>> 30)) * 0xbf58476d1ce4e5b9L;
     z = (z ^ (z >>> 27)) * 0x94d049bb133111ebL;

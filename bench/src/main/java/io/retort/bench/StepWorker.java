@@ -5,50 +5,48 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
-import java.util.Locale;
+import java.util.List;
 import java.util.Map;
 
-/// One engine in a process of its own, which takes a step whenever the driver asks for one.
+/// One engine in a process of its own, which does a [BenchRow]'s work whenever the driver asks.
 ///
-/// The conversation is lines of text. The worker says `fact <name> <value>` for each of [#facts],
-/// then `ready`; to `forward` or `train` it answers `done <seconds> <value>`; when the input ends
-/// it leaves. Whatever else is printed goes to standard error.
+/// The conversation is lines of text. The worker says `fact <name> <value>` for each of [#facts]
+/// and for its rows, then `ready`; to `<row> <times>` it answers `done <seconds> <value>`, seconds
+/// of one time; to `<row> check` the same of one time with hashed numbers in place of random ones;
+/// when the input ends it leaves. Whatever else is printed goes to standard error.
 public interface StepWorker {
-
-  /// What can be asked for.
-  enum Kind {
-    /// Denoised images, nothing kept for a backward pass.
-    FORWARD,
-
-    /// Loss, gradients of every weight, one update of Adam.
-    TRAIN;
-
-    String command() {
-      return name().toLowerCase(Locale.ROOT);
-    }
-  }
 
   /// Engine, version, and number of parameters under the key `parameters`.
   Map<String, String> facts();
 
-  /// Takes one step.
+  /// Names of the rows it can do.
+  List<String> rows();
+
+  /// Does a row's work once.
   ///
-  /// @return mean square of the denoised images, or the loss
-  double step(Kind kind);
+  /// @param check with hashed numbers, so that every engine must arrive at the same value
+  /// @return a number that depends on all of the work, as the row defines it
+  double run(String row, boolean check);
 
   /// Answers the driver until it hangs up.
   static void serve(StepWorker worker) throws IOException {
     PrintStream answers = System.out;
     System.setOut(System.err);
     worker.facts().forEach((name, value) -> answers.println("fact " + name + " " + value));
+    answers.println("fact rows " + String.join(" ", worker.rows()));
     answers.println("ready");
     answers.flush();
     var commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     for (String line = commands.readLine(); line != null; line = commands.readLine()) {
-      Kind kind = Kind.valueOf(line.toUpperCase(Locale.ROOT));
+      String[] words = line.split(" ");
+      boolean check = words[1].equals("check");
+      int times = check ? 1 : Integer.parseInt(words[1]);
+      double value = 0;
       long started = System.nanoTime();
-      double value = worker.step(kind);
-      double seconds = (System.nanoTime() - started) / 1e9;
+      for (int i = 0; i < times; i++) {
+        value = worker.run(words[0], check);
+      }
+      double seconds = (System.nanoTime() - started) / 1e9 / times;
       answers.println("done " + seconds + " " + value);
       answers.flush();
     }

@@ -75,6 +75,7 @@ final class DenoiseCommand implements Callable<Integer> {
       ImageArrays.write(target.path(), denoise(network, x, levels, classes), image);
       report(target, images);
     }
+    device.profile(console);
     return ExitStatus.SUCCESS;
   }
 

@@ -3,11 +3,14 @@ package io.retort.cli;
 import io.retort.backend.CpuBackend;
 import io.retort.backend.CudaBackend;
 import io.retort.backend.CudaBinding;
+import io.retort.backend.KernelProfile;
+import io.retort.backend.MeasuredPeaks;
 import io.retort.bindings.NativeLinkError;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.op.Backend;
 import io.retort.op.UnsupportedOpException;
 import java.util.Arrays;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -35,6 +38,18 @@ final class DeviceOption {
       description = "How Java calls the CUDA driver (default: panama).")
   private String binding = "panama";
 
+  @Option(
+      names = "--profile",
+      arity = "0..1",
+      fallbackValue = "kernels",
+      paramLabel = "kernels|shapes",
+      description =
+          "Afterwards, a table of where the time went: by kernel, or by kernel and shape.")
+  private @Nullable String profile;
+
+  private @Nullable KernelProfile kernels;
+  private long opened;
+
   /// A backend and why it is the one.
   private record Choice(Backend backend, String reason) {
     @Override
@@ -52,7 +67,28 @@ final class DeviceOption {
     if ("auto".equals(device) || device == null && announced) {
       console.announce("device: " + choice);
     }
-    return choice.backend();
+    return profile == null ? choice.backend() : timed(choice.backend());
+  }
+
+  private Backend timed(Backend backend) {
+    if (!(backend instanceof CpuBackend)) {
+      throw new UsageException(
+          "--profile times the processor's kernels; for a GPU's use: retort bench ops");
+    }
+    kernels = new KernelProfile(backend);
+    opened = System.nanoTime();
+    return kernels.backend();
+  }
+
+  /// Shows where the time since [#open] went, if `--profile` asked for it.
+  void profile(Console console) {
+    if (kernels == null) {
+      return;
+    }
+    double wall = (System.nanoTime() - opened) / 1e9;
+    List<KernelProfile.Row> rows = kernels.rows();
+    MeasuredPeaks peaks = MeasuredPeaks.of(CpuBackend.open());
+    console.note(new ProfileTable(rows, peaks, wall, "shapes".equals(profile)).text());
   }
 
   /// Refuses options that make no sense, without loading anything.
@@ -62,6 +98,9 @@ final class DeviceOption {
     }
     if (library != null && !CUDA.equals(device)) {
       throw new UsageException("--cuda-library goes with --device cuda");
+    }
+    if (profile != null && !Arrays.asList("kernels", "shapes").contains(profile)) {
+      throw new UsageException("--profile must be kernels or shapes, got '%s'".formatted(profile));
     }
     binding();
   }

@@ -89,6 +89,7 @@ final class EvalCommand implements Callable<Integer> {
         show(loaded, only(chosen, evaluation.table(List.of(row))));
       }
     }
+    device.profile(console);
     return ExitStatus.SUCCESS;
   }
 

@@ -135,6 +135,7 @@ final class OpsCommand implements Callable<Integer> {
       rows.add(new Row(entry.getKey(), entry.getValue(), passed));
     }
     report(backend.name(), rows, failures);
+    device.profile(console);
     if (!failures.isEmpty()) {
       throw new IllegalArgumentException(
           "%d of %d cases break the op contract on %s"

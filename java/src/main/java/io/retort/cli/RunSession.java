@@ -25,6 +25,7 @@ record RunSession(Console console, CommonOptions common, DeviceOption device) {
       outcome = body.apply(backend, options);
     }
     report(outcome);
+    device.profile(console);
     return outcome.finished() ? ExitStatus.SUCCESS : ExitStatus.FAILURE;
   }
 

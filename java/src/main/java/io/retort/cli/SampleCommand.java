@@ -79,6 +79,7 @@ final class SampleCommand implements Callable<Integer> {
     try (ModelFile loaded = model.load(backend)) {
       draw(backend, loaded, target);
     }
+    device.profile(console);
     return ExitStatus.SUCCESS;
   }
 

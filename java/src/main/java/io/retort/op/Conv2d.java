@@ -207,6 +207,20 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
             3,
             2),
         with("few channels, wide padding", new Conv2d(1, 3, 1), Input.normal(1, 3, 4, 2), 6, 3, 3),
+        with("3x3, whole vectors", new Conv2d(1, 1, 1), Input.normal(2, 9, 6, 32), 48, 3, 3)
+            .within(5e-4, 1e-5, "sums of 300 products of size 1, transforms that cost a digit"),
+        unbiased("no bias, whole vectors", new Conv2d(1, 1, 1), Input.normal(1, 4, 7, 48), 32, 3, 3)
+            .within(5e-4, 1e-5, "sums of 300 products of size 1, transforms that cost a digit"),
+        halved(
+                with(
+                    "bf16, whole vectors",
+                    new Conv2d(1, 1, 1),
+                    Input.normal(1, 5, 4, 32).bf16(),
+                    32,
+                    3,
+                    3))
+            .within(2e-1, 1e-2, "weights and result rounded to 2^-8 in sums of 288 products")
+            .gradientsWithin(1),
         with("stride 2", new Conv2d(2, 1, 1), Input.normal(2, 7, 6, 5), 6, 3, 3),
         with(
             "stride 2 leaves a row unread", new Conv2d(2, 0, 1), Input.normal(2, 6, 6, 5), 6, 3, 3),

@@ -40,7 +40,7 @@ public record Recipe(
           MethodName.DMD2,
           "fashion-mnist-embedded",
           0,
-          1100,
+          900,
           Precision.BFLOAT16,
           Network.DEFAULT,
           new AverageSpec(20000, 0.05),
@@ -203,8 +203,8 @@ public record Recipe(
             0,
             1e-2,
             Embedding.DEFAULT,
-            new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 420),
-            new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 420));
+            new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 360),
+            new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 360));
 
     public Dmd2 {
       require(!teacher.isBlank(), "teacher must be builtin, train, or a path");

@@ -15,6 +15,9 @@ import org.bytedeco.pytorch.global.torch.MemoryFormat;
 
 /// libtorch's side of the step benchmark.
 public final class TorchStep implements StepWorker {
+  private static final String FORWARD = "unet_forward_fp32";
+  private static final String TRAIN = "unet_train_fp32";
+
   private final String version;
   private final TorchWeights weights;
   private final TorchUNet network;
@@ -58,9 +61,14 @@ public final class TorchStep implements StepWorker {
   }
 
   @Override
-  public double step(Kind kind) {
+  public List<String> rows() {
+    return List.of(FORWARD, TRAIN);
+  }
+
+  @Override
+  public double run(String row, boolean check) {
     try (PointerScope _ = new PointerScope()) {
-      return kind == Kind.FORWARD ? forward() : train();
+      return row.equals(FORWARD) ? forward() : train();
     }
   }
 

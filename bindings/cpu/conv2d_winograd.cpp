@@ -1,0 +1,402 @@
+// conv2d_winograd.cpp   Y = A^T [(G g G^T) . (B^T d B)] A on tiles of 4x4 outputs, 3x3 kernels: F(4x4, 3x3)
+// shapes    x (N, H, W, Cin), y (N, H, W, Cout) f32 or bf16; weight (Cout, Cin, 3, 3), bias (Cout) f32
+// how       a block of tiles at a time: 36 numbers of every 6x6 patch and channel (V), 36 products of (tiles, Cin) with
+//           (Cin, Cout), back to 4x4 outputs. V and the products stay in the L2 of the thread that made them. The data
+//           gradient is the same with turned weights; the weight gradient is the adjoint, G^T [sum V^T (A dY A^T)] G
+// threads   forward and data gradient: blocks in turn, so results do not depend on the number of threads; weight
+//           gradient: one part a thread, added in order, bit-identical from run to run for one number of threads
+// numerics  float32 throughout, weights of bf16 images unrounded. The transforms cost digits: the largest error against
+//           float64, relative to the largest value, is 2e-6 to 9e-6 forward and data (32 to 256 channels; direct: 4e-7
+//           to 1.5e-6) and up to 2.5e-5 for the sums of the weight gradient (direct: 2e-7)
+// traffic   N H W / 16 * 36 * 2 Cin Cout FLOP: a quarter of the direct product's, and V once written and once read
+// measured  one thread of a Zen 4 (114 GFLOP/s f32), beside other work, ms forward / data / weights, in brackets direct:
+//           f32  n32 28x28 32->32  2.5/2.4/2.4 (4.8/4.8/4.6)   16x16 128->128  8.7/8.8/10.4 (21.2/21.3/23.5)
+//                    32x32 64->64  9.6/9.7/10.7 (22.2/22.4/24.7)   7x7 64->64  .51/.57/.52 (.88/.86/.91)
+//           bf16     32x32 64->64  9.1/8.6/9.5 (10.5/11.0/13.8)   16x16 128->128  8.0/8.2/9.6 (10.4/10.1/11.4)
+// limits    stride 1, padding 1, one group, channels in multiples of 16, any H and W
+// source    Lavin & Gray 2016, section 4.3 (matrices), points 0, 1, -1, 2, -2 and infinity
+#include "cpu/conv2d_winograd.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string_view>
+
+#include "cpu/dtype.h"
+#include "cpu/onednn.h"
+#include "cpu/scratch.h"
+#include "cpu/threads.h"
+#include "cpu/tile.h"
+
+namespace rt {
+namespace {
+
+constexpr std::int64_t kSide = 4;              // of a tile of outputs
+constexpr std::int64_t kPatch = 6;             // of the inputs it needs
+constexpr std::int64_t kPoints = kPatch * kPatch;
+constexpr std::int64_t kTaps = 9;
+constexpr std::int64_t kBlockBytes = 640 << 10;  // of V and products: an L2 of 1 MB holds them
+constexpr std::int64_t kFewestTiles = 24;        // of a block: fewer would read the weights too often
+constexpr std::int64_t kMostTiles = 96;
+constexpr std::int64_t kFewestChannels = 32;
+constexpr std::int64_t kMostBfloatChannels = 128;
+constexpr std::int64_t kUnit = 16;               // channels: whole vectors on every instruction set
+
+using half_vec [[gnu::vector_size(LANES * 2)]] = std::uint16_t;
+using uvec [[gnu::vector_size(LANES * 4)]] = std::uint32_t;
+
+inline vec load_as_vec(const float* p) { return load_vec(p); }
+
+inline vec load_as_vec(const bf16* p) {
+  half_vec bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return reinterpret_cast<vec>(__builtin_convertvector(bits, uvec) << 16);
+}
+
+inline void store_as(float* p, vec v) { store_vec(p, v); }
+
+// As rt::store does, lane by lane.
+inline void store_as(bf16* p, vec v) {
+  const uvec bits = reinterpret_cast<uvec>(v);
+  const uvec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const uvec quiet_nan = (bits >> 16) | 0x40u;
+  const uvec chosen = (bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded;
+  const half_vec narrow = __builtin_convertvector(chosen, half_vec);
+  std::memcpy(p, &narrow, sizeof narrow);
+}
+
+// B^T d
+inline void to_points(const vec (&d)[kPatch], vec (&v)[kPatch]) {
+  const vec even = d[4] - 4.0f * d[2];
+  const vec odd = d[3] - 4.0f * d[1];
+  const vec near = d[4] - d[2];
+  const vec twice = 2.0f * (d[3] - d[1]);
+  v[0] = 4.0f * d[0] - 5.0f * d[2] + d[4];
+  v[1] = even + odd;
+  v[2] = even - odd;
+  v[3] = near + twice;
+  v[4] = near - twice;
+  v[5] = 4.0f * d[1] - 5.0f * d[3] + d[5];
+}
+
+// A^T m
+inline void from_points(const vec (&m)[kPatch], vec (&y)[kSide]) {
+  const vec one = m[1] + m[2];
+  const vec two = m[3] + m[4];
+  const vec one_odd = m[1] - m[2];
+  const vec two_odd = m[3] - m[4];
+  y[0] = m[0] + one + two;
+  y[1] = one_odd + 2.0f * two_odd;
+  y[2] = one + 4.0f * two;
+  y[3] = one_odd + 8.0f * two_odd + m[5];
+}
+
+// A y
+inline void gradient_to_points(const vec (&y)[kSide], vec (&z)[kPatch]) {
+  const vec one = y[0] + y[2];
+  const vec one_odd = y[1] + y[3];
+  const vec two = y[0] + 4.0f * y[2];
+  const vec two_odd = 2.0f * y[1] + 8.0f * y[3];
+  z[0] = y[0];
+  z[1] = one + one_odd;
+  z[2] = one - one_odd;
+  z[3] = two + two_odd;
+  z[4] = two - two_odd;
+  z[5] = y[3];
+}
+
+// G g
+inline void kernel_to_points(const vec (&g)[3], vec (&u)[kPatch]) {
+  const vec ends = g[0] + g[2];
+  const vec far = g[0] + 4.0f * g[2];
+  u[0] = 0.25f * g[0];
+  u[1] = (-1.0f / 6) * (ends + g[1]);
+  u[2] = (-1.0f / 6) * (ends - g[1]);
+  u[3] = (1.0f / 24) * (far + 2.0f * g[1]);
+  u[4] = (1.0f / 24) * (far - 2.0f * g[1]);
+  u[5] = g[2];
+}
+
+// G^T u
+inline void kernel_from_points(const vec (&u)[kPatch], vec (&g)[3]) {
+  const vec one = (1.0f / 6) * (u[1] + u[2]);
+  const vec two = (1.0f / 24) * (u[3] + u[4]);
+  g[0] = 0.25f * u[0] - one + two;
+  g[1] = (1.0f / 6) * (u[2] - u[1]) + (1.0f / 12) * (u[3] - u[4]);
+  g[2] = 4.0f * two - one + u[5];
+}
+
+// `transform` along both axes of a square: from `From` x `From` to `To` x `To`, row by row.
+template <int From, int To, class Transform>
+inline void both_axes(const vec (&square)[From][From], vec (&result)[To][To], Transform&& transform) {
+  vec half[From][To];
+#pragma GCC unroll 6
+  for (int i = 0; i < From; ++i) {
+    transform(square[i], half[i]);
+  }
+#pragma GCC unroll 6
+  for (int j = 0; j < To; ++j) {
+    vec column[From];
+    vec out[To];
+#pragma GCC unroll 6
+    for (int i = 0; i < From; ++i) {
+      column[i] = half[i][j];
+    }
+    transform(column, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < To; ++i) {
+      result[i][j] = out[i];
+    }
+  }
+}
+
+// Where the tiles of a batch lie, and how many a block has.
+struct Tiles {
+  std::int64_t n, h, w, down, across, block;
+
+  explicit Tiles(const WinogradConv& conv)
+      : n(conv.n),
+        h(conv.h),
+        w(conv.w),
+        down((conv.h + kSide - 1) / kSide),
+        across((conv.w + kSide - 1) / kSide),
+        block(std::clamp(kBlockBytes / (kPoints * 4 * (conv.in + conv.out)) / TILE_ROWS * TILE_ROWS, kFewestTiles,
+                         kMostTiles)) {}
+
+  std::int64_t count() const { return n * down * across; }
+  std::int64_t blocks() const { return (count() + block - 1) / block; }
+  std::int64_t first(std::int64_t index) const { return index * block; }
+  std::int64_t size(std::int64_t index) const { return std::min(block, count() - first(index)); }
+
+  // Floats between the numbers of two points: a line more than the block, or all points would fall into a few sets of
+  // the first-level cache.
+  std::int64_t plane(std::int64_t channels) const { return block * channels + 16; }
+};
+
+// The pixels under a square of `Extent` x `Extent` that begins `margin` before tile `tile`; outside the image it is
+// `outside`.
+template <int Extent, class T>
+struct Window {
+  T* pixel[Extent][Extent];
+
+  Window(const Tiles& tiles, std::int64_t tile, std::int64_t margin, std::int64_t channels, T* images, T* outside) {
+    const std::int64_t image = tile / (tiles.down * tiles.across);
+    const std::int64_t top = tile / tiles.across % tiles.down * kSide - margin;
+    const std::int64_t left = tile % tiles.across * kSide - margin;
+    T* base = images + image * tiles.h * tiles.w * channels;
+    for (std::int64_t i = 0; i < Extent; ++i) {
+      for (std::int64_t j = 0; j < Extent; ++j) {
+        const std::int64_t row = top + i;
+        const std::int64_t column = left + j;
+        const bool inside = row >= 0 && row < tiles.h && column >= 0 && column < tiles.w;
+        pixel[i][j] = inside ? base + (row * tiles.w + column) * channels : outside;
+      }
+    }
+  }
+};
+
+// Points of the tiles of a block: of their 6x6 input patches, or of their 4x4 output gradients. `zeros` is a black pixel.
+template <int Extent, class T, class Transform>
+void gather(const Tiles& tiles, std::int64_t block, std::int64_t channels, const T* images, const T* zeros,
+            float* points, Transform&& transform) {
+  const std::int64_t plane = tiles.plane(channels);
+  for (std::int64_t t = 0; t < tiles.size(block); ++t) {
+    const Window<Extent, const T> window(tiles, tiles.first(block) + t, (Extent - kSide) / 2, channels, images,
+                                         zeros);
+    for (std::int64_t c = 0; c < channels; c += LANES) {
+      vec square[Extent][Extent];
+      for (int i = 0; i < Extent; ++i) {
+        for (int j = 0; j < Extent; ++j) {
+          square[i][j] = load_as_vec(window.pixel[i][j] + c);
+        }
+      }
+      vec result[kPatch][kPatch];
+      both_axes<Extent, kPatch>(square, result, transform);
+      float* to = points + t * channels + c;
+      for (int p = 0; p < kPoints; ++p) {
+        store_vec(to + p * plane, result[p / kPatch][p % kPatch]);
+      }
+    }
+  }
+}
+
+template <class T>
+void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, const float* points, const float* bias,
+             T* images) {
+  const std::int64_t plane = tiles.plane(channels);
+  for (std::int64_t t = 0; t < tiles.size(block); ++t) {
+    const Window<kSide, T> window(tiles, tiles.first(block) + t, 0, channels, images, static_cast<T*>(nullptr));
+    for (std::int64_t c = 0; c < channels; c += LANES) {
+      vec square[kPatch][kPatch];
+      const float* from = points + t * channels + c;
+      for (int p = 0; p < kPoints; ++p) {
+        square[p / kPatch][p % kPatch] = load_vec(from + p * plane);
+      }
+      vec result[kSide][kSide];
+      both_axes<kPatch, kSide>(square, result, from_points);
+      const vec shift = bias == nullptr ? vec{} : load_vec(bias + c);
+      for (int i = 0; i < kSide; ++i) {
+        for (int j = 0; j < kSide; ++j) {
+          if (window.pixel[i][j] != nullptr) {
+            store_as(window.pixel[i][j] + c, result[i][j] + shift);
+          }
+        }
+      }
+    }
+  }
+}
+
+// How a weight (out, in, 3, 3) is read: distances between its outputs and inputs, and whether its taps are turned by
+// half a circle.
+struct Kernels {
+  const float* weight;
+  std::int64_t out_step, in_step;
+  bool turned;
+
+  vec load(std::int64_t in, std::int64_t out, std::int64_t tap) const {
+    const float* from = weight + out * out_step + in * in_step + (turned ? kTaps - 1 - tap : tap);
+    float lanes[LANES];
+    for (int lane = 0; lane < LANES; ++lane) {
+      lanes[lane] = from[lane * out_step];
+    }
+    return load_vec(lanes);
+  }
+};
+
+// U[point][in][out] of all kernels.
+void transform_kernels(const Kernels& kernels, std::int64_t in, std::int64_t out, int threads, float* points) {
+  parallel(in * out < RT_PARALLEL_MIN / kPoints ? 1 : threads, in, [&](std::int64_t c) {
+    for (std::int64_t o = 0; o < out; o += LANES) {
+      vec g[3][3];
+      for (int tap = 0; tap < kTaps; ++tap) {
+        g[tap / 3][tap % 3] = kernels.load(c, o, tap);
+      }
+      vec u[kPatch][kPatch];
+      both_axes<3, kPatch>(g, u, kernel_to_points);
+      for (int p = 0; p < kPoints; ++p) {
+        store_vec(points + (p * in + c) * out + o, u[p / kPatch][p % kPatch]);
+      }
+    }
+  });
+}
+
+// Output images from input images and points of kernels.
+void convolve(const WinogradConv& conv, const void* x, const Kernels& kernels, const float* bias, void* y) {
+  const int threads = team_size();
+  const Tiles tiles(conv);
+  // This thread's memory is its own V and products, too: one claim for everything.
+  const std::int64_t weights = kPoints * conv.in * conv.out;
+  const std::int64_t own = kPoints * (tiles.plane(conv.in) + tiles.plane(conv.out));
+  float* const memory = scratch(weights + threads * own + conv.in);
+  float* const black = std::fill_n(memory + weights + threads * own, conv.in, 0.0f) - conv.in;
+  transform_kernels(kernels, conv.in, conv.out, threads, memory);
+  dispatch(conv.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    parallel(threads, tiles.blocks(), [&](std::int64_t block) {
+      float* const patches = memory + weights + omp_get_thread_num() * own;
+      float* const products = patches + kPoints * tiles.plane(conv.in);
+      gather<kPatch>(tiles, block, conv.in, static_cast<const T*>(x), reinterpret_cast<const T*>(black), patches,
+                     to_points);
+      for (std::int64_t p = 0; p < kPoints; ++p) {
+        tile_product<Left::rows>(tiles.size(block), conv.out, conv.in, patches + p * tiles.plane(conv.in), conv.in,
+                                 memory + p * conv.in * conv.out, conv.out, products + p * tiles.plane(conv.out),
+                                 conv.out, false);
+      }
+      scatter(tiles, block, conv.out, products, bias, static_cast<T*>(y));
+    });
+  });
+}
+
+// dweight = G^T sums G, from sums[point][in][out].
+void kernels_from_sums(const WinogradConv& conv, const float* sums, float* dweight) {
+  for (std::int64_t c = 0; c < conv.in; ++c) {
+    for (std::int64_t o = 0; o < conv.out; o += LANES) {
+      vec u[kPatch][kPatch];
+      for (int p = 0; p < kPoints; ++p) {
+        u[p / kPatch][p % kPatch] = load_vec(sums + (p * conv.in + c) * conv.out + o);
+      }
+      vec g[3][3];
+      both_axes<kPatch, 3>(u, g, kernel_from_points);
+      for (int tap = 0; tap < kTaps; ++tap) {
+        float lanes[LANES];
+        store_vec(lanes, g[tap / 3][tap % 3]);
+        for (int lane = 0; lane < LANES; ++lane) {
+          dweight[((o + lane) * conv.in + c) * kTaps + tap] = lanes[lane];
+        }
+      }
+    }
+  }
+}
+
+bool multiplies_tiles() { return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx; }
+
+bool switched_on() {
+  static const bool on = [] {
+    const char* wanted = std::getenv("RETORT_CONVOLUTION");
+    return wanted == nullptr || std::string_view(wanted) != "direct";
+  }();
+  return on;
+}
+
+}  // namespace
+
+bool winograd_pays(WinogradPass pass, const WinogradConv& conv, std::int64_t kernel_h, std::int64_t kernel_w,
+                   std::int64_t stride, std::int64_t padding, std::int64_t groups) {
+  const std::int64_t thinnest = std::min(conv.in, conv.out);
+  const bool possible = kernel_h == 3 && kernel_w == 3 && stride == 1 && padding == 1 && groups == 1 &&
+                        conv.h >= kSide && conv.w >= kSide && conv.in % kUnit == 0 && conv.out % kUnit == 0 &&
+                        thinnest >= kFewestChannels && switched_on();
+  if (!possible || conv.dtype == RT_F32) {
+    return possible;
+  }
+  // The direct product has twice the speed in bfloat16, sixteen times with matrix tiles, and this one stays in float32.
+  const bool worth = pass == WinogradPass::weight_gradient || (thinnest >= 64 && conv.h * conv.w >= 256);
+  return worth && std::max(conv.in, conv.out) <= kMostBfloatChannels && !multiplies_tiles();
+}
+
+void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias, void* y) {
+  convolve(conv, x, {weight, conv.in * kTaps, kTaps, false}, bias, y);
+}
+
+void winograd_data_gradient(const WinogradConv& conv, const void* dy, const float* weight, void* dx) {
+  const WinogradConv back{conv.n, conv.h, conv.w, conv.out, conv.in, conv.dtype};
+  convolve(back, dy, {weight, kTaps, conv.in * kTaps, true}, nullptr, dx);
+}
+
+void winograd_weight_gradient(const WinogradConv& conv, const void* x, const void* dy, float* dweight) {
+  const Tiles tiles(conv);
+  const std::int64_t parts = std::min<std::int64_t>(team_size(), tiles.blocks());
+  const std::int64_t weights = kPoints * conv.in * conv.out;
+  const std::int64_t own = kPoints * (tiles.plane(conv.in) + tiles.plane(conv.out)) + weights;
+  const std::int64_t widest = std::max(conv.in, conv.out);
+  float* const memory = scratch(parts * own + widest);
+  float* const black = std::fill_n(memory + parts * own, widest, 0.0f) - widest;
+  dispatch(conv.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    parallel(static_cast<int>(parts), parts, [&](std::int64_t part) {
+      float* const sums = memory + part * own;
+      float* const patches = sums + weights;
+      float* const gradients = patches + kPoints * tiles.plane(conv.in);
+      const std::int64_t first = tiles.blocks() * part / parts;
+      for (std::int64_t block = first; block < tiles.blocks() * (part + 1) / parts; ++block) {
+        gather<kPatch>(tiles, block, conv.in, static_cast<const T*>(x), reinterpret_cast<const T*>(black), patches,
+                     to_points);
+        gather<kSide>(tiles, block, conv.out, static_cast<const T*>(dy), reinterpret_cast<const T*>(black), gradients,
+                      gradient_to_points);
+        for (std::int64_t p = 0; p < kPoints; ++p) {
+          tile_product<Left::columns>(conv.in, conv.out, tiles.size(block), patches + p * tiles.plane(conv.in), conv.in,
+                                      gradients + p * tiles.plane(conv.out), conv.out,
+                                      sums + p * conv.in * conv.out, conv.out, block != first);
+        }
+      }
+    });
+  });
+  for (std::int64_t part = 1; part < parts; ++part) {
+    const float* other = memory + part * own;
+    std::transform(other, other + weights, memory, memory, std::plus<>());
+  }
+  kernels_from_sums(conv, memory, dweight);
+}
+
+}  // namespace rt
