@@ -10,7 +10,9 @@ import io.retort.op.Add;
 import io.retort.op.Broadcast;
 import io.retort.op.EdmInput;
 import io.retort.op.EdmOutput;
+import io.retort.op.Slice;
 import io.retort.tensor.DType;
+import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
@@ -33,6 +35,9 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
 
   /// In place of a class: the null class, a one-hot row of zeros.
   public static final int NO_CLASS = -1;
+
+  /// Stream of the label dropout, after those of the network's layers.
+  private static final int LABEL_STREAM = 63;
 
   /// A denoiser that computes in float32.
   public Denoiser(DiffusionNet network, Preconditioning preconditioning) {
@@ -71,9 +76,9 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
               parameters,
               tape.apply(new EdmInput(edm.sigmaData()), x, level).cast(compute),
               conditioning(tape, coefficients(sigma)),
-              oneHot(tape, labels, sigma.length),
+              oneHot(tape, labels, sigma.length, dropout),
               dropout);
-      return tape.apply(new EdmOutput(edm.sigmaData()), x, raw.cast(DType.F32), level);
+      return tape.apply(new EdmOutput(edm.sigmaData()), x, image(tape, raw), level);
     }
     return denoise(tape, parameters, x, coefficients(sigma), labels, dropout);
   }
@@ -93,9 +98,9 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
             parameters,
             scaled(tape, x, coefficients, Coefficients::in).cast(compute),
             conditioning(tape, coefficients),
-            oneHot(tape, labels, coefficients.size()),
+            oneHot(tape, labels, coefficients.size(), dropout),
             dropout);
-    Var predicted = scaled(tape, raw.cast(DType.F32), coefficients, Coefficients::out);
+    Var predicted = scaled(tape, image(tape, raw), coefficients, Coefficients::out);
     return tape.apply(new Add(1, 1), scaled(tape, x, coefficients, Coefficients::skip), predicted);
   }
 
@@ -127,13 +132,20 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
         parameters,
         input.cast(compute),
         conditioning(tape, coefficients),
-        oneHot(tape, labels, sigma.length),
+        oneHot(tape, labels, sigma.length, dropout),
         dropout);
   }
 
   /// Shape of `count` images.
   public Shape images(int count) {
     return Shape.of(count, network.resolution(), network.resolution(), network.imageChannels());
+  }
+
+  /// The network's output for the image, without what else it predicts.
+  private Var image(Tape tape, Var raw) {
+    int channels = network.imageChannels();
+    Var image = raw.shape().last() == channels ? raw : tape.apply(new Slice(3, 0, channels), raw);
+    return image.cast(DType.F32);
   }
 
   private List<Coefficients> coefficients(float[] sigma) {
@@ -170,6 +182,13 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
     return tape.constant(shape, values);
   }
 
+  private boolean isDropped(int sample, @Nullable PhiloxKey dropout) {
+    return dropout != null
+        && network.labelDropout() > 0
+        && Philox.uniform(dropout.stream(dropout.stream() + LABEL_STREAM), sample)
+            < network.labelDropout();
+  }
+
   private void check(Var x, float[] sigma) {
     if (!x.shape().equals(images(sigma.length))) {
       throw new ShapeException(
@@ -188,7 +207,8 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
   }
 
   /// One row a sample; the null class is a row of zeros.
-  private @Nullable Var oneHot(Tape tape, int @Nullable [] labels, int samples) {
+  private @Nullable Var oneHot(
+      Tape tape, int @Nullable [] labels, int samples, @Nullable PhiloxKey dropout) {
     int classes = network.classes();
     if (classes == 0) {
       return null;
@@ -199,7 +219,7 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
         throw new ShapeException("denoise: labels must be " + samples + ", got " + labels.length);
       }
       for (int i = 0; i < samples; i++) {
-        if (labels[i] == NO_CLASS) {
+        if (labels[i] == NO_CLASS || isDropped(i, dropout)) {
           continue;
         }
         if (labels[i] < 0 || labels[i] >= classes) {

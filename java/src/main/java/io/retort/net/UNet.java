@@ -14,6 +14,18 @@ public interface UNet extends DiffusionNet {
 
   int bottleneckChannels();
 
+  /// The raw network on augmented images.
+  ///
+  /// @param augmentation what was done to each image, one row each; null for nothing
+  Var apply(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable Var augmentation,
+      @Nullable PhiloxKey dropout);
+
   /// The encoder alone: its last feature map `(N, side, side, channels)`.
   Var encode(
       Tape tape,
