@@ -46,15 +46,13 @@ final class ModelArgument {
   ///
   /// @param steps wanted instead, null for the model's own
   static ImageSampler sampler(Backend backend, ModelFile model, @Nullable Integer steps) {
-    ImageSampler plain = ImageSampler.of(backend, model.denoiser(), model.parameters(), 1);
     KarrasSigmas edm = KarrasSigmas.EDM;
-    return new ImageSampler(
+    return ImageSampler.of(
         backend,
         model.denoiser(),
         model.parameters(),
         steps != null ? steps : steps(model),
-        new KarrasSigmas(edm.min(), number(model, ModelFile.SIGMA_MAX, edm.max()), edm.rho()),
-        plain.batch());
+        new KarrasSigmas(edm.min(), number(model, ModelFile.SIGMA_MAX, edm.max()), edm.rho()));
   }
 
   /// Names as recipes spell them.
