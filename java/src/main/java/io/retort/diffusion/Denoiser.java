@@ -67,20 +67,32 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       float[] sigma,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
+    return denoise(tape, parameters, x, sigma, labels, null, dropout);
+  }
+
+  /// The denoised images of a network that is told how they were augmented.
+  ///
+  /// @param augmentation one row a sample, of the length the network was built for; null for images
+  ///   as they are
+  /// @throws IllegalArgumentException if the network takes no augmentation of that length
+  public Var denoise(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      float[] sigma,
+      int @Nullable [] labels,
+      float @Nullable [] augmentation,
+      @Nullable PhiloxKey dropout) {
     check(x, sigma);
+    Given given = new Given(labels, augmentation, dropout);
+    List<Coefficients> coefficients = coefficients(sigma);
     if (preconditioning instanceof Preconditioning.Edm edm) {
       Var level = tape.constant(Shape.of(sigma.length), sigma);
-      Var raw =
-          network.apply(
-              tape,
-              parameters,
-              tape.apply(new EdmInput(edm.sigmaData()), x, level).cast(compute),
-              conditioning(tape, coefficients(sigma)),
-              oneHot(tape, labels, sigma.length, dropout),
-              dropout);
-      return tape.apply(new EdmOutput(edm.sigmaData()), x, image(tape, raw), level);
+      Var input = tape.apply(new EdmInput(edm.sigmaData()), x, level);
+      Var predicted = predict(tape, parameters, input, coefficients, given);
+      return tape.apply(new EdmOutput(edm.sigmaData()), x, predicted, level);
     }
-    return denoise(tape, parameters, x, coefficients(sigma), labels, dropout);
+    return combine(tape, parameters, x, coefficients, given);
   }
 
   /// The denoised images with the coefficients of each sample given: `x = signal clean + noise n`
@@ -92,16 +104,58 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       List<Coefficients> coefficients,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
+    return combine(tape, parameters, x, coefficients, new Given(labels, null, dropout));
+  }
+
+  /// What a call says beside the images and their noise.
+  private record Given(
+      int @Nullable [] labels, float @Nullable [] augmentation, @Nullable PhiloxKey dropout) {}
+
+  private Var combine(
+      Tape tape, Parameters parameters, Var x, List<Coefficients> coefficients, Given given) {
+    Var input = scaled(tape, x, coefficients, Coefficients::in);
+    Var predicted = predict(tape, parameters, input, coefficients, given);
+    return tape.apply(
+        new Add(1, 1),
+        scaled(tape, x, coefficients, Coefficients::skip),
+        scaled(tape, predicted, coefficients, Coefficients::out));
+  }
+
+  /// F in float32, without what else the network predicts.
+  private Var predict(
+      Tape tape, Parameters parameters, Var input, List<Coefficients> coefficients, Given given) {
+    Var scaled = input.cast(compute);
+    Var noise = conditioning(tape, coefficients);
+    Var labels = oneHot(tape, given.labels, coefficients.size(), given.dropout);
     Var raw =
-        network.apply(
-            tape,
-            parameters,
-            scaled(tape, x, coefficients, Coefficients::in).cast(compute),
-            conditioning(tape, coefficients),
-            oneHot(tape, labels, coefficients.size(), dropout),
-            dropout);
-    Var predicted = scaled(tape, image(tape, raw), coefficients, Coefficients::out);
-    return tape.apply(new Add(1, 1), scaled(tape, x, coefficients, Coefficients::skip), predicted);
+        given.augmentation == null
+            ? network.apply(tape, parameters, scaled, noise, labels, given.dropout)
+            : augmented(coefficients.size(), given.augmentation.length)
+                .apply(
+                    tape,
+                    parameters,
+                    scaled,
+                    noise,
+                    labels,
+                    tape.constant(
+                        Shape.of(
+                            coefficients.size(), given.augmentation.length / coefficients.size()),
+                        given.augmentation),
+                    given.dropout);
+    int channels = network.imageChannels();
+    Var image = raw.shape().last() == channels ? raw : tape.apply(new Slice(3, 0, channels), raw);
+    return image.cast(DType.F32);
+  }
+
+  private UNet augmented(int samples, int numbers) {
+    if (network instanceof UNet unet
+        && unet.augmentation() > 0
+        && numbers == samples * unet.augmentation()) {
+      return unet;
+    }
+    throw new IllegalArgumentException(
+        "denoise: augmentation must be %d rows as long as the network was built for, which is %s, got %d numbers"
+            .formatted(samples, network instanceof UNet unet ? unet.augmentation() : "0", numbers));
   }
 
   /// The encoder's last features of noised images, of type `compute`: what a discriminator head
@@ -139,13 +193,6 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
   /// Shape of `count` images.
   public Shape images(int count) {
     return Shape.of(count, network.resolution(), network.resolution(), network.imageChannels());
-  }
-
-  /// The network's output for the image, without what else it predicts.
-  private Var image(Tape tape, Var raw) {
-    int channels = network.imageChannels();
-    Var image = raw.shape().last() == channels ? raw : tape.apply(new Slice(3, 0, channels), raw);
-    return image.cast(DType.F32);
   }
 
   private List<Coefficients> coefficients(float[] sigma) {

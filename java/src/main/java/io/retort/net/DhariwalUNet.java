@@ -159,6 +159,11 @@ public final class DhariwalUNet implements UNet {
   }
 
   @Override
+  public int augmentation() {
+    return config.augmentation;
+  }
+
+  @Override
   public double labelDropout() {
     return config.labelDropout;
   }

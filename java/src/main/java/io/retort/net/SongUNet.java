@@ -255,6 +255,11 @@ public final class SongUNet implements UNet {
   }
 
   @Override
+  public int augmentation() {
+    return config.augmentation();
+  }
+
+  @Override
   public double labelDropout() {
     return config.variant().labelDropout();
   }

@@ -134,7 +134,11 @@ final class EdmNetworkGoldenTest {
       golden.load("w/", parameters);
       Tape tape = Tape.inference(backend, scope);
       Var x = tape.constant(golden.imageShape("in/x"), golden.images("in/x"));
-      Var d = denoiser(golden).denoise(tape, parameters, x, golden.floats("in/sigma"), null, null);
+      float[] augmentation =
+          golden.has("in/augment_labels") ? golden.floats("in/augment_labels") : null;
+      Var d =
+          denoiser(golden)
+              .denoise(tape, parameters, x, golden.floats("in/sigma"), null, augmentation, null);
       Golden.assertClose("D_uncond", d.value().floats(), golden.images("out/D_uncond"), 2e-5, 1e-4);
     }
   }
