@@ -29,7 +29,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /// EDM's three architectures against the reference implementation: the output of every part, F, D,
-/// and every gradient. The files hold every 11th gradient of large tensors.
+/// and every gradient. The files hold every 11th element of large tensors.
 @Tag("device")
 final class EdmNetworkGoldenTest {
   private static final int STRIDE = 11;
@@ -41,7 +41,14 @@ final class EdmNetworkGoldenTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"songunet_ddpmpp_16", "songunet_ncsnpp_16", "dhariwal_16"})
+  @ValueSource(
+      strings = {
+        "songunet_ddpmpp_16",
+        "songunet_ncsnpp_16",
+        "dhariwal_16",
+        "songunet_skip_8",
+        "songunet_residual_8"
+      })
   void parametersAreTheReferencesInItsOrder(String name) {
     try (Golden golden = Golden.open(name)) {
       var shapes = denoiser(golden).network().plan().shapes();
@@ -86,6 +93,9 @@ final class EdmNetworkGoldenTest {
             default -> throw new AssertionError(net);
           };
       golden.names("act/").forEach(part -> assertPart(golden, part, seen.get("model." + part)));
+      golden
+          .names("act11/")
+          .forEach(part -> assertStrided(golden, part, seen.get("model." + part)));
       Golden.assertClose("F", f.value().floats(), golden.images("out/F"), 2e-5, 1e-4);
       Var d = tape.apply(new EdmOutput(0.5), x, f, sigma);
       Golden.assertClose("D", d.value().floats(), golden.images("out/D"), 2e-5, 1e-4);
@@ -94,6 +104,35 @@ final class EdmNetworkGoldenTest {
       parameters.all().stream()
           .filter(parameter -> !parameter.name().endsWith("freqs"))
           .forEach(parameter -> assertGradient(golden, parameter));
+    }
+  }
+
+  /// The skip variants, other preconditioners, three images: through the denoiser as users have it.
+  @ParameterizedTest
+  @ValueSource(strings = {"songunet_skip_8", "songunet_residual_8"})
+  void denoisersAndTheirGradientsMatch(String name) {
+    try (Golden golden = Golden.open(name);
+        Parameters parameters = denoiser(golden).network().plan().allocate(backend.memory());
+        Scope scope = new Scope(backend.memory())) {
+      golden.load("w/", parameters);
+      Tape tape = new Tape(backend, scope, Set.of(parameters));
+      Shape shape = golden.imageShape("in/x");
+      Tensor sink = scope.zeros(shape, DType.F32);
+      Var x = tape.tracked(scope.of(shape, golden.images("in/x")), sink);
+      int[] labels = golden.has("in/class_labels") ? new int[] {2, Denoiser.NO_CLASS, 3} : null;
+      float[] sigma = golden.floats("in/sigma");
+      Var d = denoiser(golden).denoise(tape, parameters, x, sigma, labels, null);
+      Golden.assertClose("D", d.value().floats(), golden.images("out/D"), 2e-5, 1e-4);
+      tape.backward(d, scope.of(shape, golden.images("in/cotangent")));
+      Golden.assertGradient("x", sink.floats(), golden.images("g_in/x"));
+      parameters.all().stream()
+          .filter(parameter -> !parameter.name().endsWith("freqs"))
+          .forEach(parameter -> assertGradient(golden, parameter));
+      if (labels != null) {
+        Var unconditional = denoiser(golden).denoise(tape, parameters, x, sigma, null, null);
+        Golden.assertClose(
+            "D_uncond", unconditional.value().floats(), golden.images("out/D_uncond"), 2e-5, 1e-4);
+      }
     }
   }
 
@@ -110,6 +149,23 @@ final class EdmNetworkGoldenTest {
       }
     }
     Golden.assertClose(part, output.value().floats(), expected, 2e-5, 1e-4);
+  }
+
+  /// Every 11th element in the file's order, channels before pixels.
+  private static void assertStrided(Golden golden, String part, Var output) {
+    assertThat(output).as(part).isNotNull();
+    float[] expected = golden.floats("act11/" + part);
+    float[] all = output.value().floats();
+    int channels = (int) output.shape().last();
+    int pixels = (int) (output.shape().dim(1) * output.shape().dim(2));
+    float[] actual = new float[expected.length];
+    for (int i = 0; i < actual.length; i++) {
+      int index = i * STRIDE;
+      int pixel = index % pixels;
+      int channel = index / pixels % channels;
+      actual[i] = all[(index / pixels / channels * pixels + pixel) * channels + channel];
+    }
+    Golden.assertClose(part, actual, expected, 2e-5, 1e-4);
   }
 
   private static void assertGradient(Golden golden, Parameter parameter) {
