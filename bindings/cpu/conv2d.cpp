@@ -275,7 +275,8 @@ struct Division {
 
 // The weights of a call in the layout that its primitive wants, in this thread's scratch memory.
 const float* packed_weight(Kind kind, const Conv& chunk, bool biased, const float* weight) {
-  const rt::ThreadLimit limit(chunk.weights() < RT_PARALLEL_MIN ? 1 : 0);
+  // Only for solo: otherwise the layout is asked for here, and depends on the threads that the reader of it is made for.
+  const rt::ThreadLimit limit(chunk.solo && chunk.weights() < RT_PARALLEL_MIN ? 1 : 0);
   Plan& pack = planned(kind, chunk, biased);
   float* packed = rt::scratch(floats_of(pack.bytes(1)));
   pack.run(kName, {weight, packed});

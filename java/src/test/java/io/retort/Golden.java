@@ -3,10 +3,12 @@ package io.retort;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.retort.checkpoint.SafetensorsReader;
+import io.retort.checkpoint.TensorEntry;
 import io.retort.grad.Parameters;
 import io.retort.tensor.Shape;
 import java.net.URISyntaxException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Objects;
 
 /// A file of reference numbers under `golden/`, and comparisons with it. Its images are NCHW, ours
@@ -31,6 +33,20 @@ public final class Golden implements AutoCloseable {
 
   public boolean has(String name) {
     return reader.contains(name);
+  }
+
+  /// Names of the tensors that start with `prefix`, without it.
+  public List<String> names(String prefix) {
+    return reader.entries().stream()
+        .map(TensorEntry::name)
+        .filter(name -> name.startsWith(prefix))
+        .map(name -> name.substring(prefix.length()))
+        .toList();
+  }
+
+  /// A metadata value.
+  public String metadata(String key) {
+    return Objects.requireNonNull(reader.metadata().get(key), key);
   }
 
   public float[] floats(String name) {

@@ -9,8 +9,11 @@ import java.util.Set;
 
 /// Moves [Parameters] into and out of safetensors files, tensor by tensor, by name.
 public final class Weights {
-  /// Constant buffers of EDM's resampling layers: in its checkpoints, not ours.
-  private static final String BUFFER = "resample_filter";
+  /// Constant buffers in EDM's checkpoints, not in ours: the filters of its resampling layers and
+  /// the noise levels of its iDDPM preconditioner.
+  private static final String FILTER = "resample_filter";
+
+  private static final String LEVELS = "u";
 
   private Weights() {}
 
@@ -34,10 +37,14 @@ public final class Weights {
     }
     for (TensorEntry entry : reader.entries()) {
       String name = entry.name();
-      if (name.startsWith(prefix) && !wanted.contains(name) && !name.endsWith(BUFFER)) {
+      if (name.startsWith(prefix) && !wanted.contains(name) && !isBuffer(name)) {
         throw new CheckpointException(reader.file(), name, "does not belong to this network");
       }
     }
+  }
+
+  private static boolean isBuffer(String name) {
+    return name.endsWith(FILTER) || name.equals(LEVELS);
   }
 
   /// Copies one tensor of the file into memory.

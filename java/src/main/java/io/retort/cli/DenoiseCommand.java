@@ -48,6 +48,14 @@ final class DenoiseCommand implements Callable<Integer> {
   private @Nullable Path labels;
 
   @Option(
+      names = "--guidance",
+      paramLabel = "W",
+      description =
+          "Classifier-free guidance: null + W (class - null), of images with a class (default: 1,"
+              + " none).")
+  private double guidance = 1;
+
+  @Option(
       names = "--out",
       required = true,
       paramLabel = "D.npy",
@@ -70,8 +78,12 @@ final class DenoiseCommand implements Callable<Integer> {
       float[] x = ImageArrays.read(noised, image);
       int images = Math.toIntExact(x.length / image.elements());
       float[] levels = levels(images);
-      int[] classes = classes(loaded.denoiser().network().classes(), images);
-      ImageSampler network = ImageSampler.of(backend, loaded.denoiser(), loaded.parameters(), 1);
+      int @Nullable [] classes = classes(loaded.denoiser().network().classes(), images);
+      if (guidance != 1 && loaded.denoiser().network().classes() == 0) {
+        throw new UsageException("--guidance: the model is unconditional, it has no classes");
+      }
+      ImageSampler network =
+          ImageSampler.of(backend, loaded.denoiser(), loaded.parameters(), 1).with(guidance, 0);
       ImageArrays.write(target.path(), denoise(network, x, levels, classes), image);
       report(target, images);
     }
@@ -102,32 +114,23 @@ final class DenoiseCommand implements Callable<Integer> {
     return levels;
   }
 
-  private int[] classes(int classes, int images) {
-    if (labels != null) {
-      return Labels.read(labels, classes, images);
-    }
-    var none = new int[images];
-    Arrays.fill(none, Labels.NONE);
-    return none;
+  /// Null for unconditional.
+  private int @Nullable [] classes(int classes, int images) {
+    return labels == null ? null : Labels.read(labels, classes, images);
   }
 
-  /// In batches whose images are either all conditional or all not.
-  private static float[] denoise(ImageSampler network, float[] x, float[] sigma, int[] classes) {
+  private static float[] denoise(
+      ImageSampler network, float[] x, float[] sigma, int @Nullable [] classes) {
     int size = x.length / sigma.length;
     var denoised = new float[x.length];
     int to;
     for (int from = 0; from < sigma.length; from = to) {
-      boolean conditional = classes[from] != Labels.NONE;
-      to = from + 1;
-      while (to < Math.min(sigma.length, from + BATCH)
-          && (classes[to] != Labels.NONE) == conditional) {
-        to++;
-      }
+      to = Math.min(sigma.length, from + BATCH);
       float[] part =
           network.denoise(
               Arrays.copyOfRange(x, from * size, to * size),
               Arrays.copyOfRange(sigma, from, to),
-              conditional ? Arrays.copyOfRange(classes, from, to) : null);
+              classes == null ? null : Arrays.copyOfRange(classes, from, to));
       System.arraycopy(part, 0, denoised, from * size, part.length);
     }
     return denoised;

@@ -60,8 +60,10 @@ final class EvalCommand implements Callable<Integer> {
       names = "--steps",
       paramLabel = "K",
       description =
-          "Sampling steps; the network is called 2K - 1 times (default: as it was made for).")
+          "Sampling steps, for heun 2K - 1 network calls, else K (default: as it was made for).")
   private @Nullable Integer steps;
+
+  @Mixin private SamplerOptions sampling;
 
   @Mixin private DeviceOption device;
   @Mixin private CommonOptions common;
@@ -84,7 +86,7 @@ final class EvalCommand implements Callable<Integer> {
         MetricRow row =
             evaluation.row(
                 ROW,
-                ModelArgument.sampler(backend, loaded, steps),
+                sampling.of(backend, loaded, steps, 0),
                 done -> console.progress("%d of %d images".formatted(done, count)));
         show(loaded, only(chosen, evaluation.table(List.of(row))));
       }

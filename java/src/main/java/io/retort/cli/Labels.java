@@ -2,6 +2,7 @@ package io.retort.cli;
 
 import io.retort.checkpoint.CheckpointException;
 import io.retort.checkpoint.NpyFile;
+import io.retort.diffusion.Denoiser;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -11,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 /// Classes of images, from the command line or a file.
 final class Labels {
   /// In place of a class: this image is unconditional.
-  static final int NONE = -1;
+  static final int NONE = Denoiser.NO_CLASS;
 
   private Labels() {}
 

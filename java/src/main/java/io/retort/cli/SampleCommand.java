@@ -18,7 +18,10 @@ import picocli.CommandLine.Option;
 @Command(
     description = "Generates images. Image i of a seed is the same however many are drawn.",
     footer =
-        "%nExample: retort sample runs/fashion-mnist-dmd2-el-1 --count 64 --steps 1 --out grid.png")
+        "%nExamples:%n  retort sample runs/fashion-mnist-dmd2-el-1 --count 64 --steps 1 --out"
+            + " grid.png%n  retort sample edm.safetensors --steps 18 --churn 40 --churn-min 0.05"
+            + " --churn-max 50 --churn-noise 1.003 --out churned.png%n  retort sample"
+            + " edm.safetensors --sampler dpmpp --steps 12 --guidance 2 --out fast.png")
 @SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
 final class SampleCommand implements Callable<Integer> {
   private static final int DEFAULT_COUNT = 64;
@@ -34,10 +37,15 @@ final class SampleCommand implements Callable<Integer> {
       names = "--steps",
       paramLabel = "K",
       description =
-          "Sampling steps; the network is called 2K - 1 times (default: as it was made for).")
+          "Sampling steps, for heun 2K - 1 network calls, else K (default: as it was made for).")
   private @Nullable Integer steps;
 
-  @Option(names = "--seed", paramLabel = "S", description = "Of the latents (default: 0).")
+  @Mixin private SamplerOptions sampling;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "S",
+      description = "Of the latents and of noise added on the way (default: 0).")
   private long seed;
 
   @Option(
@@ -84,7 +92,7 @@ final class SampleCommand implements Callable<Integer> {
   }
 
   private void draw(Backend backend, ModelFile loaded, OutputFile target) {
-    ImageSampler sampler = ModelArgument.sampler(backend, loaded, steps);
+    ImageSampler sampler = sampling.of(backend, loaded, steps, seed);
     Shape image = loaded.denoiser().images(1);
     float[] latents = latents(sampler, image);
     int images = Math.toIntExact(latents.length / image.elements());

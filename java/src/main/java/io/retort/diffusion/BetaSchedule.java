@@ -24,6 +24,7 @@ public final class BetaSchedule {
 
   private static final double COSINE_OFFSET = 0.008;
   private static final double LARGEST_BETA = 0.999;
+  private static final float LEAST_SIGNAL = 0x1p-24f;
   private static final double SNAP = 1e-3;
 
   private final Kind kind;
@@ -165,9 +166,24 @@ public final class BetaSchedule {
     return new Level((float) Math.sqrt(bar), (float) Math.sqrt(1 - bar), t);
   }
 
-  /// Noise level of `x_t / sqrt(alpha_bar_t)`; infinite without signal.
+  /// Noise level of `x_t / sqrt(alpha_bar_t)`; where there is no signal at all, that of alpha_bar =
+  /// 2^-24.
   public double sigma(int t) {
-    return (float) Math.sqrt((1 - alphaBars[t]) / alphaBars[t]);
+    float bar = alphaBars[t] == 0 ? LEAST_SIGNAL : alphaBars[t];
+    return (float) Math.sqrt((1 - bar) / bar);
+  }
+
+  /// Noise level of a time, between two time steps interpolated linearly.
+  double sigmaAt(double time) {
+    int low = Math.clamp((long) Math.floor(time), 0, steps() - 1);
+    int high = Math.min(low + 1, steps() - 1);
+    return sigma(low) + (time - low) * (sigma(high) - sigma(low));
+  }
+
+  /// The state of noise level sigma with variance 1, at the whole time step nearest to it.
+  Level nearest(double sigma) {
+    double norm = Math.hypot(1, sigma);
+    return new Level(1 / norm, sigma / norm, Math.rint(time(sigma)));
   }
 
   /// The time step of a noise level, between two steps interpolated along ln sigma, at the ends the
@@ -190,9 +206,6 @@ public final class BetaSchedule {
       } else {
         high = middle;
       }
-    }
-    if (Double.isInfinite(logSigmas[high])) {
-      return low;
     }
     double time = low + (log - logSigmas[low]) / (logSigmas[high] - logSigmas[low]);
     return Math.abs(time - Math.rint(time)) < SNAP ? Math.rint(time) : time;

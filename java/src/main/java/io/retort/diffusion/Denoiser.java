@@ -10,7 +10,9 @@ import io.retort.op.Add;
 import io.retort.op.Broadcast;
 import io.retort.op.EdmInput;
 import io.retort.op.EdmOutput;
+import io.retort.op.Slice;
 import io.retort.tensor.DType;
+import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
@@ -33,6 +35,9 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
 
   /// In place of a class: the null class, a one-hot row of zeros.
   public static final int NO_CLASS = -1;
+
+  /// Stream of the label dropout, after those of the network's layers.
+  private static final int LABEL_STREAM = 63;
 
   /// A denoiser that computes in float32.
   public Denoiser(DiffusionNet network, Preconditioning preconditioning) {
@@ -62,20 +67,32 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       float[] sigma,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
+    return denoise(tape, parameters, x, sigma, labels, null, dropout);
+  }
+
+  /// The denoised images of a network that is told how they were augmented.
+  ///
+  /// @param augmentation one row a sample, of the length the network was built for; null for images
+  ///   as they are
+  /// @throws IllegalArgumentException if the network takes no augmentation of that length
+  public Var denoise(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      float[] sigma,
+      int @Nullable [] labels,
+      float @Nullable [] augmentation,
+      @Nullable PhiloxKey dropout) {
     check(x, sigma);
+    Given given = new Given(labels, augmentation, dropout);
+    List<Coefficients> coefficients = coefficients(sigma);
     if (preconditioning instanceof Preconditioning.Edm edm) {
       Var level = tape.constant(Shape.of(sigma.length), sigma);
-      Var raw =
-          network.apply(
-              tape,
-              parameters,
-              tape.apply(new EdmInput(edm.sigmaData()), x, level).cast(compute),
-              conditioning(tape, coefficients(sigma)),
-              oneHot(tape, labels, sigma.length),
-              dropout);
-      return tape.apply(new EdmOutput(edm.sigmaData()), x, raw.cast(DType.F32), level);
+      Var input = tape.apply(new EdmInput(edm.sigmaData()), x, level);
+      Var predicted = predict(tape, parameters, input, coefficients, given);
+      return tape.apply(new EdmOutput(edm.sigmaData()), x, predicted, level);
     }
-    return denoise(tape, parameters, x, coefficients(sigma), labels, dropout);
+    return combine(tape, parameters, x, coefficients, given);
   }
 
   /// The denoised images with the coefficients of each sample given: `x = signal clean + noise n`
@@ -87,16 +104,58 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       List<Coefficients> coefficients,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
+    return combine(tape, parameters, x, coefficients, new Given(labels, null, dropout));
+  }
+
+  /// What a call says beside the images and their noise.
+  private record Given(
+      int @Nullable [] labels, float @Nullable [] augmentation, @Nullable PhiloxKey dropout) {}
+
+  private Var combine(
+      Tape tape, Parameters parameters, Var x, List<Coefficients> coefficients, Given given) {
+    Var input = scaled(tape, x, coefficients, Coefficients::in);
+    Var predicted = predict(tape, parameters, input, coefficients, given);
+    return tape.apply(
+        new Add(1, 1),
+        scaled(tape, x, coefficients, Coefficients::skip),
+        scaled(tape, predicted, coefficients, Coefficients::out));
+  }
+
+  /// F in float32, without what else the network predicts.
+  private Var predict(
+      Tape tape, Parameters parameters, Var input, List<Coefficients> coefficients, Given given) {
+    Var scaled = input.cast(compute);
+    Var noise = conditioning(tape, coefficients);
+    Var labels = oneHot(tape, given.labels, coefficients.size(), given.dropout);
     Var raw =
-        network.apply(
-            tape,
-            parameters,
-            scaled(tape, x, coefficients, Coefficients::in).cast(compute),
-            conditioning(tape, coefficients),
-            oneHot(tape, labels, coefficients.size()),
-            dropout);
-    Var predicted = scaled(tape, raw.cast(DType.F32), coefficients, Coefficients::out);
-    return tape.apply(new Add(1, 1), scaled(tape, x, coefficients, Coefficients::skip), predicted);
+        given.augmentation == null
+            ? network.apply(tape, parameters, scaled, noise, labels, given.dropout)
+            : augmented(coefficients.size(), given.augmentation.length)
+                .apply(
+                    tape,
+                    parameters,
+                    scaled,
+                    noise,
+                    labels,
+                    tape.constant(
+                        Shape.of(
+                            coefficients.size(), given.augmentation.length / coefficients.size()),
+                        given.augmentation),
+                    given.dropout);
+    int channels = network.imageChannels();
+    Var image = raw.shape().last() == channels ? raw : tape.apply(new Slice(3, 0, channels), raw);
+    return image.cast(DType.F32);
+  }
+
+  private UNet augmented(int samples, int numbers) {
+    if (network instanceof UNet unet
+        && unet.augmentation() > 0
+        && numbers == samples * unet.augmentation()) {
+      return unet;
+    }
+    throw new IllegalArgumentException(
+        "denoise: augmentation must be %d rows as long as the network was built for, which is %s, got %d numbers"
+            .formatted(samples, network instanceof UNet unet ? unet.augmentation() : "0", numbers));
   }
 
   /// The encoder's last features of noised images, of type `compute`: what a discriminator head
@@ -127,7 +186,7 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
         parameters,
         input.cast(compute),
         conditioning(tape, coefficients),
-        oneHot(tape, labels, sigma.length),
+        oneHot(tape, labels, sigma.length, dropout),
         dropout);
   }
 
@@ -170,6 +229,13 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
     return tape.constant(shape, values);
   }
 
+  private boolean isDropped(int sample, @Nullable PhiloxKey dropout) {
+    return dropout != null
+        && network.labelDropout() > 0
+        && Philox.uniform(dropout.stream(dropout.stream() + LABEL_STREAM), sample)
+            < network.labelDropout();
+  }
+
   private void check(Var x, float[] sigma) {
     if (!x.shape().equals(images(sigma.length))) {
       throw new ShapeException(
@@ -188,7 +254,8 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
   }
 
   /// One row a sample; the null class is a row of zeros.
-  private @Nullable Var oneHot(Tape tape, int @Nullable [] labels, int samples) {
+  private @Nullable Var oneHot(
+      Tape tape, int @Nullable [] labels, int samples, @Nullable PhiloxKey dropout) {
     int classes = network.classes();
     if (classes == 0) {
       return null;
@@ -199,7 +266,7 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
         throw new ShapeException("denoise: labels must be " + samples + ", got " + labels.length);
       }
       for (int i = 0; i < samples; i++) {
-        if (labels[i] == NO_CLASS) {
+        if (labels[i] == NO_CLASS || isDropped(i, dropout)) {
           continue;
         }
         if (labels[i] < 0 || labels[i] >= classes) {

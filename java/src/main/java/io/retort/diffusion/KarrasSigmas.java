@@ -39,6 +39,22 @@ public record KarrasSigmas(double min, double max, double rho) {
     return sigmas;
   }
 
+  /// The part of these levels that a network can be asked for.
+  ///
+  /// @throws IllegalArgumentException if there is none
+  public KarrasSigmas within(Preconditioning network) {
+    return new KarrasSigmas(Math.max(min, network.min()), Math.min(max, network.max()), rho);
+  }
+
+  /// Sampling steps, each rounded to the nearest level the network knows.
+  double[] steps(int steps, Preconditioning network) {
+    double[] sigmas = steps(steps);
+    for (int i = 0; i < steps; i++) {
+      sigmas[i] = network.round(sigmas[i]);
+    }
+    return sigmas;
+  }
+
   /// Level `j` of `bins` ascending ones: 0 is min, `bins - 1` is max.
   public double bin(int j, int bins) {
     return at(1 - j / (double) (bins - 1));

@@ -46,13 +46,33 @@ public sealed interface Preconditioning {
   /// What the network is told about the noise level.
   double noise(double sigma);
 
+  /// Smallest noise level the network can be asked for; samplers do not go below.
+  default double min() {
+    return 0;
+  }
+
+  /// Largest noise level the network can be asked for; samplers do not start above.
+  default double max() {
+    return Double.POSITIVE_INFINITY;
+  }
+
   /// The level the network can be asked for that is nearest to `sigma`.
   default double round(double sigma) {
     return sigma;
   }
 
   /// EDM's own: unit variance in and out, errors not amplified.
-  record Edm(double sigmaData) implements Preconditioning {
+  ///
+  /// @param sigmaData standard deviation of the data
+  /// @param min smallest level
+  /// @param max largest level
+  record Edm(double sigmaData, double min, double max) implements Preconditioning {
+
+    /// For every noise level.
+    public Edm(double sigmaData) {
+      this(sigmaData, 0, Double.POSITIVE_INFINITY);
+    }
+
     @Override
     public double skip(double sigma) {
       return sigmaData * sigmaData / (sigma * sigma + sigmaData * sigmaData);
@@ -79,8 +99,19 @@ public sealed interface Preconditioning {
   /// @param betaD slope of the noise schedule, 19.9
   /// @param betaMin its start, 0.1
   /// @param steps M, 1000
-  record Vp(double betaD, double betaMin, int steps) implements Preconditioning {
-    public static final Vp DEFAULT = new Vp(19.9, 0.1, 1000);
+  /// @param start smallest time, 1e-5
+  record Vp(double betaD, double betaMin, int steps, double start) implements Preconditioning {
+    public static final Vp DEFAULT = new Vp(19.9, 0.1, 1000, 1e-5);
+
+    @Override
+    public double min() {
+      return sigma(start);
+    }
+
+    @Override
+    public double max() {
+      return sigma(1);
+    }
 
     /// Noise level at time t in [0, 1].
     public double sigma(double t) {
@@ -115,7 +146,15 @@ public sealed interface Preconditioning {
   }
 
   /// Variance exploding (NCSN++).
-  record Ve() implements Preconditioning {
+  ///
+  /// @param min smallest level, 0.02
+  /// @param max largest level, 100
+  record Ve(double min, double max) implements Preconditioning {
+
+    public Ve() {
+      this(0.02, 100);
+    }
+
     @Override
     public double skip(double sigma) {
       return 1;
@@ -182,6 +221,16 @@ public sealed interface Preconditioning {
     /// were trained with levels rounded so (the smallest differ by 5e-4 from exact ones).
     public double[] levels() {
       return levels.clone();
+    }
+
+    @Override
+    public double min() {
+      return levels[steps() - 1];
+    }
+
+    @Override
+    public double max() {
+      return levels[0];
     }
 
     /// Index of the level nearest to `sigma`.
@@ -270,6 +319,17 @@ public sealed interface Preconditioning {
         case SAMPLE -> new Coefficients(0, 1, 1 / norm, told);
         case V -> new Coefficients(a / (norm * norm), -s / norm, 1 / norm, told);
       };
+    }
+
+    @Override
+    public double min() {
+      return schedule.sigma(0);
+    }
+
+    /// Infinite where the last time step has no signal.
+    @Override
+    public double max() {
+      return schedule.sigma(schedule.steps() - 1);
     }
 
     @Override

@@ -24,7 +24,8 @@ public interface DiffusionNet extends Net {
   /// @param labels one-hot `(N, classes)`, a row of zeros for the null class; null if the network
   ///   has no classes
   /// @param dropout key of the dropout masks, null to switch dropout off
-  /// @return `(N, H, W, C)`
+  /// @return `(N, H, W, K)` with K at least C; channels after the first C (a predicted variance)
+  ///   are of no interest to a denoiser
   Var apply(
       Tape tape,
       Parameters parameters,
@@ -32,4 +33,9 @@ public interface DiffusionNet extends Net {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout);
+
+  /// How likely a label is replaced by the null class while training, for classifier-free guidance.
+  default double labelDropout() {
+    return 0;
+  }
 }

@@ -1,35 +1,71 @@
 package io.retort.net;
 
+import static java.util.Objects.requireNonNull;
+
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.nn.Conv;
 import io.retort.nn.Dense;
+import io.retort.nn.Init;
 import io.retort.nn.Norm;
 import io.retort.nn.Plan;
+import io.retort.nn.ResampleConv;
 import io.retort.nn.ResampleConv.Sampling;
 import io.retort.op.Activation;
 import io.retort.op.Add;
 import io.retort.op.Affine;
 import io.retort.op.Concat;
+import io.retort.op.Fourier;
 import io.retort.op.Sinusoid;
+import io.retort.op.Slice;
 import io.retort.tensor.PhiloxKey;
+import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
-/// The DDPM++ U-Net as EDM configures it (`ddpmpp`): positional noise embedding, standard encoder
-/// and decoder.
+/// The U-Nets of Song et al. as EDM configures them: DDPM++ (`ddpmpp`), NCSN++ (`ncsnpp`) and what
+/// lies between, see [SongVariant].
 ///
-/// Parameter names and order are EDM's, with the prefix `model.` of its preconditioning wrapper.
-/// Source: Song et al. 2021, appendix; EDM, Karras et al. 2022, appendix F.
+/// Parameter names and order are EDM's, with the prefix `model.` of its preconditioning wrapper;
+/// the Fourier embedding's frequencies are a parameter without gradient. Source: Song et al. 2021,
+/// appendix; EDM, Karras et al. 2022, appendix F.
 public final class SongUNet implements UNet {
   private static final String PREFIX = "model.";
+  private static final String FREQUENCIES = PREFIX + "map_noise.freqs";
+  private static final double FREQUENCY_SCALE = 16;
   private static final double EPS = 1e-6;
   private static final double MAX_POSITIONS = 10000;
+  private static final double ROOT_HALF = Math.sqrt(0.5);
+
+  /// A part of the encoder, in EDM's order. What is not a block works on the auxiliary image, which
+  /// starts as the input.
+  private sealed interface EncoderPart {}
+
+  /// A part of the decoder, in EDM's order.
+  private sealed interface DecoderPart {}
+
+  private record Block(UNetBlock block) implements EncoderPart, DecoderPart {}
+
+  /// The auxiliary image at half its size.
+  private record Shrink(ResampleConv resample) implements EncoderPart {}
+
+  /// Adds the projected auxiliary image to the features.
+  private record Inject(Conv conv) implements EncoderPart {}
+
+  /// The mean of features and shrunk auxiliary features, times root 2, is both from here on.
+  private record Residual(ResampleConv conv) implements EncoderPart {}
+
+  /// The image made so far at twice its size.
+  private record Enlarge(ResampleConv resample) implements DecoderPart {}
+
+  /// Adds this level's image to the image made so far.
+  private record Output(Norm norm, Conv conv) implements DecoderPart {}
 
   /// Everything that shapes the network.
   ///
@@ -42,6 +78,7 @@ public final class SongUNet implements UNet {
   /// @param attention sides of the levels with attention
   /// @param dropout probability inside each block while training
   /// @param augmentation length of the augmentation condition, 0 for none
+  /// @param variant what distinguishes DDPM++, NCSN++ and their relatives
   public record Config(
       int resolution,
       int imageChannels,
@@ -51,81 +88,151 @@ public final class SongUNet implements UNet {
       int blocks,
       List<Integer> attention,
       double dropout,
-      int augmentation) {
+      int augmentation,
+      SongVariant variant) {
+
+    /// DDPM++.
+    public Config(
+        int resolution,
+        int imageChannels,
+        int classes,
+        int channels,
+        List<Integer> multipliers,
+        int blocks,
+        List<Integer> attention,
+        double dropout,
+        int augmentation) {
+      this(
+          resolution,
+          imageChannels,
+          classes,
+          channels,
+          multipliers,
+          blocks,
+          attention,
+          dropout,
+          augmentation,
+          SongVariant.DDPMPP);
+    }
 
     public Config {
       multipliers = List.copyOf(multipliers);
       attention = List.copyOf(attention);
-      int coarsest = resolution >> (multipliers.size() - 1);
-      if (multipliers.isEmpty()
-          || coarsest << (multipliers.size() - 1) != resolution
-          || coarsest < 1) {
+      int noiseChannels = channels * variant.noiseWidth();
+      if (blocks < 1 || imageChannels < 1 || classes < 0 || augmentation < 0) {
         throw new ShapeException(
-            "unet: resolution must be divisible by 2 for every level after the first, got "
-                + resolution
-                + " with multipliers "
-                + multipliers);
+            "unet: blocks and image channels must be at least 1, classes and augmentation not"
+                + " negative, got %d, %d, %d, %d"
+                    .formatted(blocks, imageChannels, classes, augmentation));
       }
-      if (channels < 4 || channels % 4 != 0 || blocks < 1 || imageChannels < 1 || classes < 0) {
+      if (noiseChannels < 4 || noiseChannels % 2 != 0) {
         throw new ShapeException(
-            "unet: channels must be a positive multiple of 4 and blocks, image channels at least 1, got "
-                + channels
-                + ", "
-                + blocks
-                + ", "
-                + imageChannels);
+            "unet: channels times the width of the noise embedding must be even and at least 4, got"
+                + " "
+                + noiseChannels);
       }
+    }
+
+    Pyramid pyramid() {
+      return new Pyramid(resolution, channels, multipliers);
+    }
+
+    int noiseChannels() {
+      return channels * variant.noiseWidth();
+    }
+
+    int embeddingChannels() {
+      return channels * variant.embeddingWidth();
     }
   }
 
   private final Config config;
+  private final Pyramid pyramid;
   private final Conv stem;
-  private final List<UNetBlock> encoder = new ArrayList<>();
-  private final List<UNetBlock> decoder = new ArrayList<>();
-  private final Norm headNorm;
-  private final Conv head;
-  private final int embedding;
+  private final List<EncoderPart> encoder = new ArrayList<>();
+  private final List<DecoderPart> decoder = new ArrayList<>();
 
+  /// @throws io.retort.tensor.ShapeException if widths do not fit the norms' groups
   public SongUNet(Config config) {
     this.config = config;
-    embedding = 4 * config.channels;
-    int levels = config.multipliers.size();
+    pyramid = config.pyramid();
     Deque<Integer> skips = new ArrayDeque<>();
-    int width = config.channels;
-    stem = Conv.same(name("enc", config.resolution, "conv"), config.imageChannels, width, 3, 1);
-    skips.push(width);
-    for (int level = 0; level < levels; level++) {
-      int side = config.resolution >> level;
+    stem = Conv.same(name("enc", 0, "conv"), config.imageChannels(), config.channels(), 3, 1);
+    skips.push(config.channels());
+    int width = buildEncoder(skips);
+    buildDecoder(width, skips);
+  }
+
+  private int buildEncoder(Deque<Integer> skips) {
+    int width = config.channels();
+    int auxiliary = config.imageChannels();
+    for (int level = 0; level < pyramid.levels(); level++) {
       if (level > 0) {
-        encoder.add(block("enc", side, "down", width, width, Sampling.DOWN, false));
+        encoder.add(block("enc", level, "down", width, width, Sampling.DOWN, false));
         skips.push(width);
+        switch (config.variant().encoder()) {
+          case STANDARD -> {}
+          case SKIP -> {
+            encoder.add(
+                new Shrink(resample(name("enc", level, "aux_down"), auxiliary, Sampling.DOWN)));
+            encoder.add(
+                new Inject(Conv.same(name("enc", level, "aux_skip"), auxiliary, width, 1, 1)));
+          }
+          case RESIDUAL -> {
+            String name = name("enc", level, "aux_residual");
+            encoder.add(
+                new Residual(
+                    new ResampleConv(
+                        name,
+                        auxiliary,
+                        width,
+                        3,
+                        Sampling.DOWN,
+                        config.variant().filter(),
+                        true,
+                        1)));
+            auxiliary = width;
+          }
+        }
       }
-      for (int i = 0; i < config.blocks; i++) {
-        int out = config.channels * config.multipliers.get(level);
-        encoder.add(block("enc", side, "block" + i, width, out, Sampling.KEEP, attends(side)));
+      for (int i = 0; i < config.blocks(); i++) {
+        int out = pyramid.width(level);
+        encoder.add(block("enc", level, "block" + i, width, out, Sampling.KEEP, attends(level)));
         width = out;
         skips.push(width);
       }
     }
-    for (int level = levels - 1; level >= 0; level--) {
-      int side = config.resolution >> level;
-      if (level == levels - 1) {
-        decoder.add(block("dec", side, "in0", width, width, Sampling.KEEP, true));
-        decoder.add(block("dec", side, "in1", width, width, Sampling.KEEP, false));
+    return width;
+  }
+
+  private void buildDecoder(int encoded, Deque<Integer> skips) {
+    int width = encoded;
+    int images = config.variant().outputs() * config.imageChannels();
+    for (int level = pyramid.coarsest(); level >= 0; level--) {
+      if (level == pyramid.coarsest()) {
+        decoder.add(block("dec", level, "in0", width, width, Sampling.KEEP, true));
+        decoder.add(block("dec", level, "in1", width, width, Sampling.KEEP, false));
       } else {
-        decoder.add(block("dec", side, "up", width, width, Sampling.UP, false));
+        decoder.add(block("dec", level, "up", width, width, Sampling.UP, false));
       }
-      for (int i = 0; i <= config.blocks; i++) {
-        int out = config.channels * config.multipliers.get(level);
-        boolean attends = i == config.blocks && attends(side);
+      for (int i = 0; i <= config.blocks(); i++) {
+        int out = pyramid.width(level);
+        boolean attends = i == config.blocks() && attends(level);
         decoder.add(
-            block("dec", side, "block" + i, width + skips.pop(), out, Sampling.KEEP, attends));
+            block("dec", level, "block" + i, width + skips.pop(), out, Sampling.KEEP, attends));
         width = out;
       }
+      boolean everyLevel = config.variant().decoder() == SongVariant.Decoder.SKIP;
+      if (everyLevel && level < pyramid.coarsest()) {
+        decoder.add(new Enlarge(resample(name("dec", level, "aux_up"), images, Sampling.UP)));
+      }
+      if (everyLevel || level == 0) {
+        decoder.add(
+            new Output(
+                Norm.edm(name("dec", level, "aux_norm"), width, EPS),
+                UNetBlock.Start.SONG.last(name("dec", level, "aux_conv"), width, images, 3)));
+      }
     }
-    headNorm = Norm.edm(name("dec", config.resolution, "aux_norm"), width, EPS);
-    head =
-        Conv.same(name("dec", config.resolution, "aux_conv"), width, config.imageChannels, 3, 1e-5);
   }
 
   public Config config() {
@@ -134,46 +241,72 @@ public final class SongUNet implements UNet {
 
   @Override
   public int resolution() {
-    return config.resolution;
+    return config.resolution();
   }
 
   @Override
   public int imageChannels() {
-    return config.imageChannels;
+    return config.imageChannels();
   }
 
   @Override
   public int classes() {
-    return config.classes;
+    return config.classes();
+  }
+
+  @Override
+  public int augmentation() {
+    return config.augmentation();
+  }
+
+  @Override
+  public double labelDropout() {
+    return config.variant().labelDropout();
   }
 
   @Override
   public int bottleneckSide() {
-    return config.resolution >> (config.multipliers.size() - 1);
+    return pyramid.side(pyramid.coarsest());
   }
 
   @Override
   public int bottleneckChannels() {
-    return config.channels * config.multipliers.getLast();
+    return pyramid.width(pyramid.coarsest());
   }
 
   @Override
   public void declare(Plan plan) {
-    if (config.classes > 0) {
+    if (config.variant().embedding() == SongVariant.Embedding.FOURIER) {
+      plan.add(
+          FREQUENCIES, Shape.of(config.noiseChannels() / 2), new Init.Normal(0, FREQUENCY_SCALE));
+    }
+    if (config.classes() > 0) {
       labelMap().declare(plan);
     }
-    if (config.augmentation > 0) {
-      Dense.xavier(PREFIX + "map_augment", config.augmentation, config.channels)
-          .withoutBias()
-          .declare(plan);
+    if (config.augmentation() > 0) {
+      augmentMap().declare(plan);
     }
     noiseMap(0).declare(plan);
     noiseMap(1).declare(plan);
     stem.declare(plan);
-    encoder.forEach(block -> block.declare(plan));
-    decoder.forEach(block -> block.declare(plan));
-    headNorm.declare(plan);
-    head.declare(plan);
+    for (EncoderPart part : encoder) {
+      switch (part) {
+        case Block(UNetBlock block) -> block.declare(plan);
+        case Inject(Conv conv) -> conv.declare(plan);
+        case Residual(ResampleConv conv) -> conv.declare(plan);
+        case Shrink _ -> {}
+      }
+    }
+    for (DecoderPart part : decoder) {
+      switch (part) {
+        case Block(UNetBlock block) -> block.declare(plan);
+        case Output(Norm norm, Conv conv) -> {
+          norm.declare(plan);
+          conv.declare(plan);
+        }
+        case Enlarge _ -> {}
+      }
+    }
   }
 
   @Override
@@ -184,17 +317,57 @@ public final class SongUNet implements UNet {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout) {
-    Var emb = embed(tape, parameters, noise, labels);
+    return apply(tape, parameters, x, noise, labels, null, dropout);
+  }
+
+  @Override
+  public Var apply(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable Var augmentation,
+      @Nullable PhiloxKey dropout) {
+    return apply(tape, parameters, x, noise, labels, augmentation, dropout, (name, output) -> {});
+  }
+
+  /// @param seen told the output of every part by its name, with SiLU where the network fuses it
+  Var apply(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable Var augmentation,
+      @Nullable PhiloxKey dropout,
+      BiConsumer<String, Var> seen) {
+    Var emb = embed(tape, parameters, noise, labels, augmentation);
     Deque<Var> skips = new ArrayDeque<>();
-    Var h = down(tape, parameters, x, emb, dropout, skips);
+    Var h = encode(tape, parameters, x, emb, dropout, skips, seen);
+    @Nullable Var image = null;
     int stream = encoder.size();
-    for (UNetBlock block : decoder) {
-      if (h.shape().last() != block.in()) {
-        h = tape.apply(new Concat(3), h, skips.pop());
+    for (DecoderPart part : decoder) {
+      switch (part) {
+        case Block(UNetBlock block) -> {
+          if (h.shape().last() != block.in()) {
+            h = tape.apply(new Concat(3), h, skips.pop());
+          }
+          h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
+          seen.accept(block.name(), h);
+        }
+        case Enlarge(ResampleConv resample) ->
+            image = resample.apply(tape, parameters, requireNonNull(image));
+        case Output(Norm norm, Conv conv) -> {
+          Var normed = norm.silu(tape, parameters, h);
+          seen.accept(norm.name(), normed);
+          Var made = conv.apply(tape, parameters, normed);
+          seen.accept(conv.name(), made);
+          image = image == null ? made : tape.apply(new Add(1, 1), made, image);
+        }
       }
-      h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
     }
-    return head.apply(tape, parameters, headNorm.silu(tape, parameters, h));
+    return requireNonNull(image);
   }
 
   @Override
@@ -205,35 +378,84 @@ public final class SongUNet implements UNet {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout) {
-    Var emb = embed(tape, parameters, noise, labels);
-    return down(tape, parameters, x, emb, dropout, new ArrayDeque<>());
+    Var emb = embed(tape, parameters, noise, labels, null);
+    return encode(tape, parameters, x, emb, dropout, new ArrayDeque<>(), (name, output) -> {});
   }
 
-  private Var down(
+  private Var encode(
       Tape tape,
       Parameters parameters,
       Var x,
       Var emb,
       @Nullable PhiloxKey dropout,
-      Deque<Var> skips) {
+      Deque<Var> skips,
+      BiConsumer<String, Var> seen) {
     Var h = stem.apply(tape, parameters, x);
+    seen.accept(stem.name(), h);
     skips.push(h);
+    Var auxiliary = x;
     int stream = 0;
-    for (UNetBlock block : encoder) {
-      h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
-      skips.push(h);
+    for (EncoderPart part : encoder) {
+      switch (part) {
+        case Block(UNetBlock block) -> {
+          h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
+          seen.accept(block.name(), h);
+          skips.push(h);
+        }
+        case Shrink(ResampleConv resample) ->
+            auxiliary = resample.apply(tape, parameters, auxiliary);
+        case Inject(Conv conv) -> {
+          h = tape.apply(new Add(1, 1), h, conv.apply(tape, parameters, auxiliary));
+          replaceTop(skips, h);
+        }
+        case Residual(ResampleConv conv) -> {
+          Var shrunk = conv.apply(tape, parameters, auxiliary);
+          seen.accept(conv.name(), shrunk);
+          h = tape.apply(new Add(ROOT_HALF, ROOT_HALF), h, shrunk);
+          auxiliary = h;
+          replaceTop(skips, h);
+        }
+      }
     }
     return h;
   }
 
-  private Var embed(Tape tape, Parameters parameters, Var noise, @Nullable Var labels) {
-    Var emb = tape.apply(new Sinusoid(config.channels, MAX_POSITIONS, true, true), noise);
-    if (config.classes > 0 && labels != null) {
-      Var scaled = tape.apply(new Affine(Math.sqrt(config.classes), 0), labels);
+  private static void replaceTop(Deque<Var> skips, Var h) {
+    skips.pop();
+    skips.push(h);
+  }
+
+  private Var embed(
+      Tape tape,
+      Parameters parameters,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable Var augmentation) {
+    Var emb =
+        switch (config.variant().embedding()) {
+          case POSITIONAL ->
+              tape.apply(new Sinusoid(config.noiseChannels(), MAX_POSITIONS, true, true), noise);
+          case FOURIER -> fourier(tape, parameters, noise);
+        };
+    if (config.classes() > 0 && labels != null) {
+      Var scaled = tape.apply(new Affine(Math.sqrt(config.classes()), 0), labels);
       emb = tape.apply(new Add(1, 1), emb, labelMap().apply(tape, parameters, scaled));
+    }
+    if (config.augmentation() > 0 && augmentation != null) {
+      emb = tape.apply(new Add(1, 1), emb, augmentMap().apply(tape, parameters, augmentation));
     }
     emb = silu(tape, noiseMap(0).apply(tape, parameters, emb));
     return silu(tape, noiseMap(1).apply(tape, parameters, emb));
+  }
+
+  /// The op puts cosines first, these networks sines.
+  private Var fourier(Tape tape, Parameters parameters, Var noise) {
+    Var waves =
+        tape.apply(new Fourier(), noise, tape.constant(parameters.get(FREQUENCIES).value()));
+    int half = config.noiseChannels() / 2;
+    Var cosines = tape.apply(new Slice(1, 0, half), waves);
+    Var sines = tape.apply(new Slice(1, half, 2L * half), waves);
+    return tape.apply(new Concat(1), sines, cosines);
   }
 
   private static Var silu(Tape tape, Var x) {
@@ -244,37 +466,49 @@ public final class SongUNet implements UNet {
     return key == null ? null : key.stream(key.stream() + block);
   }
 
-  private UNetBlock block(
-      String half, int side, String part, int in, int out, Sampling sampling, boolean attends) {
-    return new UNetBlock(
-        name(half, side, part),
-        in,
-        out,
-        embedding,
-        sampling,
-        List.of(1.0, 1.0),
-        attends ? 1 : 0,
-        config.dropout,
-        false,
-        true,
-        Math.sqrt(0.5),
-        EPS);
+  private Block block(
+      String half, int level, String part, int in, int out, Sampling sampling, boolean attends) {
+    return new Block(
+        new UNetBlock(
+            name(half, level, part),
+            in,
+            out,
+            config.embeddingChannels(),
+            sampling,
+            config.variant().filter(),
+            attends ? 1 : 0,
+            config.dropout(),
+            false,
+            true,
+            ROOT_HALF,
+            EPS,
+            UNetBlock.Start.SONG));
   }
 
-  private boolean attends(int side) {
-    return config.attention.contains(side);
+  private ResampleConv resample(String name, int channels, Sampling sampling) {
+    return new ResampleConv(
+        name, channels, channels, 0, sampling, config.variant().filter(), false, 1);
+  }
+
+  private boolean attends(int level) {
+    return config.attention().contains(pyramid.side(level));
   }
 
   private Dense labelMap() {
-    return Dense.xavier(PREFIX + "map_label", config.classes, config.channels);
+    return Dense.xavier(PREFIX + "map_label", config.classes(), config.noiseChannels());
+  }
+
+  private Dense augmentMap() {
+    return Dense.xavier(PREFIX + "map_augment", config.augmentation(), config.noiseChannels())
+        .withoutBias();
   }
 
   private Dense noiseMap(int index) {
-    return Dense.xavier(
-        PREFIX + "map_layer" + index, index == 0 ? config.channels : embedding, embedding);
+    int in = index == 0 ? config.noiseChannels() : config.embeddingChannels();
+    return Dense.xavier(PREFIX + "map_layer" + index, in, config.embeddingChannels());
   }
 
-  private static String name(String half, int side, String part) {
-    return PREFIX + half + "." + side + "x" + side + "_" + part;
+  private String name(String half, int level, String part) {
+    return PREFIX + pyramid.prefix(half, level) + part;
   }
 }

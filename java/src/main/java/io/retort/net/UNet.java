@@ -14,6 +14,28 @@ public interface UNet extends DiffusionNet {
 
   int bottleneckChannels();
 
+  /// Length of the augmentation condition, 0 for none.
+  default int augmentation() {
+    return 0;
+  }
+
+  /// The raw network on augmented images.
+  ///
+  /// @param augmentation what was done to each image, one row each; null for nothing
+  default Var apply(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable Var augmentation,
+      @Nullable PhiloxKey dropout) {
+    if (augmentation != null) {
+      throw new IllegalArgumentException("unet: the network takes no augmentation condition");
+    }
+    return apply(tape, parameters, x, noise, labels, dropout);
+  }
+
   /// The encoder alone: its last feature map `(N, side, side, channels)`.
   Var encode(
       Tape tape,

@@ -5,6 +5,7 @@ import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.nn.Conv;
 import io.retort.nn.Dense;
+import io.retort.nn.Init;
 import io.retort.nn.Norm;
 import io.retort.nn.Plan;
 import io.retort.nn.ResampleConv;
@@ -21,6 +22,7 @@ import io.retort.op.SelfAttention;
 import io.retort.op.Slice;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
+import io.retort.tensor.ShapeException;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -40,6 +42,7 @@ import org.jspecify.annotations.Nullable;
 /// @param projected a 1x1 convolution in the skip also where only the resolution changes
 /// @param skipScale s, `sqrt(1/2)` in DDPM++, 1 in ADM
 /// @param eps of the norms
+/// @param start initial laws of the weights
 record UNetBlock(
     String name,
     int in,
@@ -52,10 +55,52 @@ record UNetBlock(
     boolean adaptive,
     boolean projected,
     double skipScale,
-    double eps) {
+    double eps,
+    Start start) {
 
   private static final double NEARLY_ZERO = 1e-5;
   private static final double ATTENTION_SCALE = Math.sqrt(0.2);
+
+  /// How the weights of a family start.
+  enum Start {
+    /// Xavier uniform, biases 0; what ends a residual nearly 0.
+    SONG,
+    /// Uniform by fan-in, biases too; what ends a residual 0.
+    ADM;
+
+    Conv inner(String name, int in, int out, int kernel, double scale) {
+      return this == SONG
+          ? Conv.same(name, in, out, kernel, scale)
+          : Conv.plain(name, in, out, kernel, 1, kernel / 2);
+    }
+
+    Conv last(String name, int in, int out, int kernel) {
+      if (this == SONG) {
+        return Conv.same(name, in, out, kernel, NEARLY_ZERO);
+      }
+      Init zero = new Init.Constant(0);
+      return new Conv(name, in, out, kernel, 1, kernel / 2, zero, zero);
+    }
+
+    Dense dense(String name, int in, int out) {
+      return this == SONG ? Dense.xavier(name, in, out) : Dense.plain(name, in, out);
+    }
+
+    ResampleConv resampling(
+        String name, int in, int out, int kernel, Sampling sampling, List<Double> filter) {
+      Conv conv = inner(name, in, out, kernel, 1);
+      return new ResampleConv(
+          name, in, out, kernel, sampling, filter, false, conv.weight(), conv.bias());
+    }
+  }
+
+  UNetBlock {
+    if (heads > 0 && out % heads != 0) {
+      throw new ShapeException(
+          "unet: %s has %d channels, which must be a multiple of its %d attention heads"
+              .formatted(name, out, heads));
+    }
+  }
 
   void declare(Plan plan) {
     norm(0, in).declare(plan);
@@ -135,27 +180,27 @@ record UNetBlock(
   }
 
   private ResampleConv conv0() {
-    return new ResampleConv(name + ".conv0", in, out, 3, sampling, filter, false, 1);
+    return start.resampling(name + ".conv0", in, out, 3, sampling, filter);
   }
 
   private Dense affine() {
-    return Dense.xavier(name + ".affine", embedding, adaptive ? 2 * out : out);
+    return start.dense(name + ".affine", embedding, adaptive ? 2 * out : out);
   }
 
   private Conv conv1() {
-    return Conv.same(name + ".conv1", out, out, 3, NEARLY_ZERO);
+    return start.last(name + ".conv1", out, out, 3);
   }
 
   private ResampleConv skip() {
     int kernel = projected || in != out ? 1 : 0;
-    return new ResampleConv(name + ".skip", in, out, kernel, sampling, filter, false, 1);
+    return start.resampling(name + ".skip", in, out, kernel, sampling, filter);
   }
 
   private Conv qkv() {
-    return Conv.same(name + ".qkv", out, 3 * out, 1, ATTENTION_SCALE);
+    return start.inner(name + ".qkv", out, 3 * out, 1, ATTENTION_SCALE);
   }
 
   private Conv proj() {
-    return Conv.same(name + ".proj", out, out, 1, NEARLY_ZERO);
+    return start.last(name + ".proj", out, out, 1);
   }
 }

@@ -5,9 +5,18 @@ import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.op.GroupNorm;
 import io.retort.tensor.Shape;
+import io.retort.tensor.ShapeException;
 
 /// Group normalisation with scale and shift: `name.weight` (C), `name.bias` (C).
 public record Norm(String name, int channels, int groups, double eps) {
+
+  public Norm {
+    if (groups < 1 || channels % groups != 0) {
+      throw new ShapeException(
+          "norm: %s has %d channels, which must be a multiple of its %d groups (at least 4 channels, and above 128 a multiple of 32)"
+              .formatted(name, channels, groups));
+    }
+  }
 
   /// EDM's choice of groups: at least 4 channels each, at most 32 groups.
   public static Norm edm(String name, int channels, double eps) {

@@ -18,8 +18,9 @@ import java.util.List;
 ///
 /// @param kernel odd, or 0 for resampling alone (no parameters)
 /// @param filter FIR taps, e.g. `[1, 1]` or `[1, 3, 3, 1]`
-/// @param fused share one border; needs a 3x3 kernel with a filter of 4 taps
-/// @param scale factor of the initial weights
+/// @param fused share one border; up needs a 3x3 kernel with a filter of 4 taps
+/// @param weight initial law of the weights
+/// @param bias initial law of the bias
 public record ResampleConv(
     String name,
     int in,
@@ -28,7 +29,8 @@ public record ResampleConv(
     Sampling sampling,
     List<Double> filter,
     boolean fused,
-    double scale) {
+    Init weight,
+    Init bias) {
 
   /// Whether the resolution changes.
   public enum Sampling {
@@ -37,11 +39,33 @@ public record ResampleConv(
     DOWN
   }
 
+  /// EDM's initial law: Xavier uniform times `scale`, bias 0.
+  public ResampleConv(
+      String name,
+      int in,
+      int out,
+      int kernel,
+      Sampling sampling,
+      List<Double> filter,
+      boolean fused,
+      double scale) {
+    this(
+        name,
+        in,
+        out,
+        kernel,
+        sampling,
+        filter,
+        fused,
+        new Init.XavierUniform(scale),
+        new Init.Constant(0));
+  }
+
   public ResampleConv {
     filter = List.copyOf(filter);
-    if (fused && (kernel != 3 || filter.size() != 4)) {
+    if (fused && sampling == Sampling.UP && (kernel != 3 || filter.size() != 4)) {
       throw new IllegalArgumentException(
-          "resample conv: fused needs kernel 3 and 4 filter taps, got "
+          "resample conv: fused up needs kernel 3 and 4 filter taps, got "
               + kernel
               + " and "
               + filter);
@@ -59,7 +83,8 @@ public record ResampleConv(
     if (fused && sampling != Sampling.KEEP) {
       return sampling == Sampling.UP
           ? convolve(tape, parameters, unpadded(tape, x, Resample.Direction.UP), 0)
-          : unpadded(tape, convolve(tape, parameters, x, 2), Resample.Direction.DOWN);
+          : unpadded(
+              tape, convolve(tape, parameters, x, kernel / 2 + border()), Resample.Direction.DOWN);
     }
     Var resampled =
         switch (sampling) {
@@ -76,16 +101,24 @@ public record ResampleConv(
     return tape.apply(new Conv2d(1, padding, 1), x, weight, bias);
   }
 
-  /// The filter without its padding of one: pad by one more, resample, cut the border off again.
+  /// The filter without its padding: pad by as much more, resample, cut the border off again.
   private Var unpadded(Tape tape, Var x, Resample.Direction direction) {
-    Var padded = tape.apply(new Pad(1, 1, 1, 1), x);
+    int border = border();
+    if (border == 0) {
+      return tape.apply(new Resample(direction, filter), x);
+    }
+    Var padded = tape.apply(new Pad(border, border, border, border), x);
     Var wide = tape.apply(new Resample(direction, filter), padded);
-    long side = wide.shape().dim(1);
-    Var rows = tape.apply(new Slice(1, 1, side - 1), wide);
-    return tape.apply(new Slice(2, 1, side - 1), rows);
+    Var rows = tape.apply(new Slice(1, border, wide.shape().dim(1) - border), wide);
+    return tape.apply(new Slice(2, border, wide.shape().dim(2) - border), rows);
+  }
+
+  /// What the filter reaches over the edge of the image.
+  private int border() {
+    return (filter.size() - 1) / 2;
   }
 
   private Conv conv() {
-    return Conv.same(name, in, out, kernel, scale);
+    return new Conv(name, in, out, kernel, 1, kernel / 2, weight, bias);
   }
 }

@@ -187,6 +187,13 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
     return List.of(
         with("one pixel, one channel", new Conv2d(1, 0, 1), Input.normal(1, 1, 1, 1), 1, 1, 1),
         with("1x1, odd channels", new Conv2d(1, 0, 1), Input.normal(2, 3, 5, 7), 9, 1, 1),
+        with(
+            "1x1, images that cannot be shared out among two threads",
+            new Conv2d(1, 0, 1),
+            Input.normal(3, 8, 8, 64),
+            192,
+            1,
+            1),
         with("3x3, prime extents", new Conv2d(1, 1, 1), Input.normal(2, 5, 7, 5), 6, 3, 3),
         with("3x3, a vector of channels", new Conv2d(1, 1, 1), Input.normal(2, 4, 4, 16), 16, 3, 3),
         with(

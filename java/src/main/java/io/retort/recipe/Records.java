@@ -1,5 +1,6 @@
 package io.retort.recipe;
 
+import io.retort.data.NearestName;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.RecordComponent;
 import java.util.ArrayList;
@@ -12,7 +13,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.snakeyaml.engine.v2.common.FlowStyle;
 import org.snakeyaml.engine.v2.common.ScalarStyle;
@@ -48,7 +48,7 @@ final class Records {
       RecordComponent component = components(defaults.getClass()).get(key);
       String full = path + key;
       if (component == null) {
-        throw new RecipeException(where, full, unknown(key, values.sequencedKeySet()));
+        throw new RecipeException(where, full, NearestName.unknown(key, values.sequencedKeySet()));
       }
       if (!seen.add(key)) {
         throw new RecipeException(where, full, "is given twice");
@@ -200,37 +200,5 @@ final class Records {
     } catch (ReflectiveOperationException impossible) {
       throw new IllegalStateException(impossible);
     }
-  }
-
-  private static String unknown(String key, Set<String> known) {
-    String nearest = "";
-    int least = Integer.MAX_VALUE;
-    for (String candidate : known) {
-      int distance = distance(key, candidate);
-      if (distance < least) {
-        least = distance;
-        nearest = candidate;
-      }
-    }
-    return least <= Math.max(2, key.length() / 2)
-        ? "is unknown; the nearest key is " + nearest
-        : "is unknown; the nearest key is %s, all keys here are %s"
-            .formatted(nearest, known.stream().collect(Collectors.joining(", ")));
-  }
-
-  /// Levenshtein's distance.
-  private static int distance(String a, String b) {
-    int[] row = new int[b.length() + 1];
-    Arrays.setAll(row, j -> j);
-    for (int i = 1; i <= a.length(); i++) {
-      int diagonal = row[0];
-      row[0] = i;
-      for (int j = 1; j <= b.length(); j++) {
-        int replaced = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
-        diagonal = row[j];
-        row[j] = Math.min(replaced, 1 + Math.min(row[j], row[j - 1]));
-      }
-    }
-    return row[b.length()];
   }
 }

@@ -59,8 +59,7 @@ final class Generators {
       Recipe recipe, Backend backend, Denoiser denoiser, Parameters parameters) {
     KarrasSigmas edm = KarrasSigmas.EDM;
     KarrasSigmas sigmas = new KarrasSigmas(edm.min(), recipe.dmd2().sigmaMax(), edm.rho());
-    ImageSampler sampler = ImageSampler.of(backend, denoiser, parameters, 1);
-    return new ImageSampler(backend, denoiser, parameters, 1, sigmas, sampler.batch());
+    return ImageSampler.of(backend, denoiser, parameters, 1, sigmas);
   }
 
   /// The sampler whose pictures show how the run is doing: of what is trained.

@@ -2,6 +2,7 @@ package io.retort.report;
 
 import io.retort.checkpoint.ModelFile;
 import io.retort.data.Dataset;
+import io.retort.diffusion.HeunSampler;
 import io.retort.diffusion.ImageSampler;
 import io.retort.distill.ClassifierTraining;
 import io.retort.grad.Parameters;
@@ -42,7 +43,9 @@ final class RunModel {
   private static Map<String, String> metadata(Recipe recipe, Trainer trainer, ImageSampler model) {
     Map<String, String> metadata = new LinkedHashMap<>();
     metadata.put(ModelFile.EVALUATIONS, Integer.toString(model.evaluations()));
-    metadata.put(ModelFile.SIGMA_MAX, Double.toString(model.sigmas().max()));
+    if (model.sampler() instanceof HeunSampler heun) {
+      metadata.put(ModelFile.SIGMA_MAX, Double.toString(heun.sigmas().max()));
+    }
     metadata.put("retort.method", trainer.method().name());
     metadata.put("retort.data", recipe.data());
     metadata.put("retort.seed", Long.toString(recipe.seed()));

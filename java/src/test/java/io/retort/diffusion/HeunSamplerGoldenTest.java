@@ -48,8 +48,9 @@ final class HeunSamplerGoldenTest {
       double[] sigmas = golden.doubles(name + "/traj/sigma");
       double[] states = golden.doubles(name + "/traj/x");
       List<Double> asked = new ArrayList<>();
-      HeunSampler.Denoise denoise =
-          (x, sigma) -> {
+      Sampler.Denoise denoise =
+          (x, level) -> {
+            double sigma = level.noise();
             int call = asked.size();
             asked.add(sigma);
             assertThat(sigma).isCloseTo(sigmas[call], within(1e-9 * sigmas[call]));

@@ -36,7 +36,19 @@ final class UNetBlockGoldenTest {
         adm("widen", 16, 24, Sampling.KEEP, 0),
         adm("adm_attn2", 32, 32, Sampling.KEEP, 2),
         new UNetBlock(
-            "song_attn1", 16, 16, 24, Sampling.KEEP, BOX, 1, 0, false, true, Math.sqrt(0.5), 1e-6),
+            "song_attn1",
+            16,
+            16,
+            24,
+            Sampling.KEEP,
+            BOX,
+            1,
+            0,
+            false,
+            true,
+            Math.sqrt(0.5),
+            1e-6,
+            UNetBlock.Start.SONG),
         adm("down_box", 16, 16, Sampling.DOWN, 0),
         adm("up_box", 16, 16, Sampling.UP, 0),
         song("down_box_proj", Sampling.DOWN, BOX),
@@ -45,11 +57,13 @@ final class UNetBlockGoldenTest {
   }
 
   private static UNetBlock adm(String name, int in, int out, Sampling sampling, int heads) {
-    return new UNetBlock(name, in, out, 24, sampling, BOX, heads, 0, true, false, 1, 1e-5);
+    return new UNetBlock(
+        name, in, out, 24, sampling, BOX, heads, 0, true, false, 1, 1e-5, UNetBlock.Start.ADM);
   }
 
   private static UNetBlock song(String name, Sampling sampling, List<Double> filter) {
-    return new UNetBlock(name, 16, 16, 24, sampling, filter, 0, 0, false, true, 1, 1e-5);
+    return new UNetBlock(
+        name, 16, 16, 24, sampling, filter, 0, 0, false, true, 1, 1e-5, UNetBlock.Start.SONG);
   }
 
   @ParameterizedTest
