@@ -12,14 +12,22 @@ public final class CheckpointException extends RuntimeException {
   private final transient Path file;
   private final String tensor;
   private final String reason;
+  private final String advice;
 
   /// `tensor` is empty where the whole file is meant; `reason` is a clause without a capital or a
   /// full stop.
   public CheckpointException(Path file, String tensor, String reason) {
+    this(file, tensor, reason, "");
+  }
+
+  /// The same with `advice`: lines of our own, such as a program, that a reader needs beside the
+  /// sentence.
+  CheckpointException(Path file, String tensor, String reason, String advice) {
     super(sentence(file, tensor, reason));
     this.file = file;
     this.tensor = tensor;
     this.reason = reason;
+    this.advice = advice;
   }
 
   /// The same for a failure of the file system.
@@ -39,6 +47,11 @@ public final class CheckpointException extends RuntimeException {
 
   public String reason() {
     return reason;
+  }
+
+  /// Lines to show under the sentence, usually none.
+  public String advice() {
+    return advice;
   }
 
   private static String sentence(Path file, String tensor, String reason) {
