@@ -1,5 +1,6 @@
 package io.retort.checkpoint;
 
+import io.retort.data.DataException;
 import java.io.IOException;
 import java.nio.file.Path;
 
@@ -34,6 +35,13 @@ public final class CheckpointException extends RuntimeException {
   public CheckpointException(Path file, String tensor, IOException cause) {
     this(file, tensor, AtomicFile.reason(cause));
     initCause(cause);
+  }
+
+  /// The same for a damaged container, whose own sentence names the file first.
+  static CheckpointException of(Path file, DataException damaged) {
+    String inside = damaged.file().replace(file.toString(), "").replaceFirst("^: ", "");
+    return new CheckpointException(
+        file, "", inside.isEmpty() ? damaged.reason() : inside + " " + damaged.reason());
   }
 
   public Path file() {

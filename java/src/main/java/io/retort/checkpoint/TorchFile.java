@@ -85,13 +85,13 @@ public final class TorchFile implements TensorFile {
     try {
       zip = ZipArchive.open(file);
     } catch (DataException damaged) {
-      throw refused(file, damaged);
+      throw CheckpointException.of(file, damaged);
     }
     try {
       return read(file, zip);
     } catch (DataException damaged) {
       zip.close();
-      throw refused(file, damaged);
+      throw CheckpointException.of(file, damaged);
     } catch (RuntimeException | Error refusal) {
       zip.close();
       throw refusal;
@@ -148,12 +148,6 @@ public final class TorchFile implements TensorFile {
     } catch (IOException failure) {
       throw new CheckpointException(file, "", failure);
     }
-  }
-
-  private static CheckpointException refused(Path file, DataException damaged) {
-    String where = damaged.file().replace(file.toString(), "").replaceFirst("^: ", "");
-    return new CheckpointException(
-        file, "", where.isEmpty() ? damaged.reason() : where + " " + damaged.reason());
   }
 
   /// Finds tensors in dicts and lists, and the plain values beside them.
@@ -307,7 +301,7 @@ public final class TorchFile implements TensorFile {
     try {
       return zip.view(entry);
     } catch (DataException damaged) {
-      throw refused(file, damaged);
+      throw CheckpointException.of(file, damaged);
     }
   }
 
