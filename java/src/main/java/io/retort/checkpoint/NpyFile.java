@@ -51,13 +51,21 @@ public final class NpyFile {
     }
   }
 
-  /// The array that all of `bytes` is.
+  /// What a file holds, by its header; checks its length, reads no data.
   ///
-  /// @param name which array of the file it is, empty if it is the whole file; for messages
-  static NpyFile parse(Path file, String name, MemorySegment bytes) {
-    Reader reader = new Reader(file, name, bytes);
-    NpyHeader header = reader.header();
-    long dataBytes = bytes.byteSize() - reader.position;
+  /// @throws CheckpointException if it is not a plain array of numbers
+  public static ArrayEntry entry(Path file) {
+    try (MappedFile mapped = MappedFile.open(file)) {
+      Reader reader = new Reader(file, "", mapped.bytes());
+      NpyHeader header = reader.header();
+      requireBytes(file, "", header, mapped.size() - reader.position);
+      return ArrayEntry.of("", header);
+    } catch (IOException failure) {
+      throw new CheckpointException(file, "", failure);
+    }
+  }
+
+  private static void requireBytes(Path file, String name, NpyHeader header, long dataBytes) {
     if (header.dataBytes() != dataBytes) {
       throw new CheckpointException(
           file,
@@ -69,6 +77,16 @@ public final class NpyFile {
                   header.dataBytes(),
                   dataBytes));
     }
+  }
+
+  /// The array that all of `bytes` is.
+  ///
+  /// @param name which array of the file it is, empty if it is the whole file; for messages
+  static NpyFile parse(Path file, String name, MemorySegment bytes) {
+    Reader reader = new Reader(file, name, bytes);
+    NpyHeader header = reader.header();
+    long dataBytes = bytes.byteSize() - reader.position;
+    requireBytes(file, name, header, dataBytes);
     if (dataBytes > LONGEST_DATA) {
       throw new CheckpointException(file, name, "%d bytes are too many".formatted(dataBytes));
     }

@@ -65,7 +65,7 @@ public final class NpzFile implements AutoCloseable {
   ///
   /// @throws CheckpointException if there is none of that name, or it is no plain array of numbers
   public NpyFile read(String name) {
-    ZipArchive.Entry entry = entry(name);
+    ZipArchive.Entry entry = packed(name);
     try {
       MemorySegment bytes =
           entry.stored()
@@ -77,16 +77,21 @@ public final class NpzFile implements AutoCloseable {
     }
   }
 
-  /// Type and shape of one array, without reading its data.
-  NpyHeader header(String name) {
+  /// Every array by its header, without reading its data.
+  public List<ArrayEntry> entries() {
+    return names().stream().map(this::entry).toList();
+  }
+
+  private ArrayEntry entry(String name) {
     try {
-      return NpyFile.header(file(), name, MemorySegment.ofArray(zip.head(entry(name), HEAD_BYTES)));
+      MemorySegment head = MemorySegment.ofArray(zip.head(packed(name), HEAD_BYTES));
+      return ArrayEntry.of(name, NpyFile.header(file(), name, head));
     } catch (DataException damaged) {
       throw CheckpointException.of(file(), damaged);
     }
   }
 
-  private ZipArchive.Entry entry(String name) {
+  private ZipArchive.Entry packed(String name) {
     return zip.find(name + SUFFIX)
         .orElseThrow(() -> new CheckpointException(file(), name, "is not in this file"));
   }

@@ -31,11 +31,13 @@ import java.util.stream.Collectors;
 ///
 /// Source: PyTorch's notes on serialization semantics.
 public final class TorchFile implements TensorFile {
+  /// What the pickle of a PyTorch file is called inside its zip, a regular expression.
+  public static final String PICKLE = "([^/]*/)?data\\.pkl";
+
   private static final int MAX_DEPTH = 8;
   private static final int MAX_VALUES = 1_000_000;
   private static final int MOST_NAMED = 8;
   private static final long SLACK = 1 << 20;
-  private static final String PICKLE = "data.pkl";
   private static final String AVERAGED = "ema";
   private static final List<String> WRAPPERS = List.of("module.", "_orig_mod.");
 
@@ -101,11 +103,11 @@ public final class TorchFile implements TensorFile {
   private static TorchFile read(Path file, ZipArchive zip) {
     String pickle =
         zip.entries().keySet().stream()
-            .filter(name -> name.matches("([^/]*/)?data\\.pkl"))
+            .filter(name -> name.matches(PICKLE))
             .findFirst()
             .orElseThrow(() ->
                 new CheckpointException(file, "", "is a zip file, but no PyTorch state dict"));
-    String folder = pickle.substring(0, pickle.length() - PICKLE.length());
+    String folder = pickle.substring(0, pickle.length() - "data.pkl".length());
     if (zip.find(folder + "constants.pkl").isPresent()) {
       throw new CheckpointException(
           file, "", "is a TorchScript program; save its state_dict() instead");

@@ -16,7 +16,7 @@ import java.util.zip.ZipException;
 /// Layout, big-endian: two zero bytes, the type (`0x08` = u8, the only one read), the rank, `rank`
 /// u32 sizes, then the values row-major to the end of the file. Nothing of a file is trusted: sizes
 /// are limited before memory is asked for, and the values must fill the file exactly.
-record IdxFile(int[] sizes, byte[] values) {
+public record IdxFile(int[] sizes, byte[] values) {
   private static final int TYPE_U8 = 0x08;
   private static final int MAX_SIDE = 4096;
   private static final int MAX_RANK = 8;
@@ -61,7 +61,7 @@ record IdxFile(int[] sizes, byte[] values) {
   }
 
   /// The sizes that the header of a file of any rank declares; its values are not read.
-  static int[] sizes(Path file) {
+  public static int[] sizes(Path file) {
     try (var in = open(file)) {
       int magic = in.readInt();
       if (magic >>> 8 != TYPE_U8 || (magic & 0xff) == 0 || (magic & 0xff) > MAX_RANK) {

@@ -1,6 +1,9 @@
 package io.retort.data;
 
+import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
 
 /// What the first bytes of a PNG or JPEG file say: its size and whether it has colour.
 ///
@@ -10,14 +13,15 @@ import java.nio.ByteBuffer;
 /// @param kind the format
 /// @param channels 1 grey, 3 colour; transparency does not count
 /// @param plain whether [Png] reads it: eight bits, no palette, not interlaced
-record PictureHeader(Kind kind, int width, int height, int channels, boolean plain) {
-  enum Kind {
+public record PictureHeader(Kind kind, int width, int height, int channels, boolean plain) {
+  public enum Kind {
     PNG,
     JPEG
   }
 
   private static final long PNG_SIGNATURE = 0x89504e470d0a1a0aL;
   private static final int PNG_HEADER_BYTES = 33;
+  private static final int LONGEST_HEAD = 1 << 20;
   private static final int MAX_SIDE = 1 << 15;
 
   /// Pixels a byte of a file can make at most: deflate's limit, and the shortest code of a JPEG
@@ -26,6 +30,17 @@ record PictureHeader(Kind kind, int width, int height, int channels, boolean pla
 
   private static final int JPEG_START = 0xffd8;
   private static final int LAST_JPEG_HEAD = 0xda;
+
+  /// The header of a file.
+  ///
+  /// @throws DataException if it is neither format, or says something impossible
+  public static PictureHeader read(Path file) {
+    try (var in = Files.newInputStream(file)) {
+      return read(file.toString(), in.readNBytes(LONGEST_HEAD), Files.size(file));
+    } catch (IOException failure) {
+      throw DataException.of(file, failure);
+    }
+  }
 
   /// @param file its name, for messages
   /// @param head the first bytes; a JPEG may need many

@@ -28,7 +28,8 @@ final class NpzFileTest {
       assertThat(file.read("big").longs()).containsExactly(1, -2);
       assertThat(file.read("flag").longs()).containsExactly(1);
       assertThat(file.read("zeros").doubles()).hasSize(60_000).containsOnly(0);
-      assertThat(file.header("zeros").shape()).containsExactly(300, 200);
+      assertThat(file.entries().getLast())
+          .isEqualTo(new ArrayEntry("zeros", "f8", new long[] {300, 200}, 480_000));
       assertThatThrownBy(() -> file.read("none"))
           .hasMessageEndingWith("\"none\": is not in this file");
     }
