@@ -39,13 +39,14 @@ public sealed interface TensorFile extends AutoCloseable
       return false;
     }
     try (MappedFile mapped = MappedFile.open(file)) {
-      if (mapped.size() < Integer.BYTES) {
+      MemorySegment bytes = mapped.bytes();
+      long size = mapped.size();
+      if (size > Long.BYTES && bytes.get(ValueLayout.JAVA_BYTE, Long.BYTES) == '{') {
         return false;
       }
-      int magic = mapped.bytes().get(ValueLayout.JAVA_INT_UNALIGNED, 0);
-      boolean safetensors =
-          mapped.size() > Long.BYTES && mapped.bytes().get(ValueLayout.JAVA_BYTE, 8) == '{';
-      return magic == ZIP_MAGIC || ((magic & 0xff) == PICKLE_PROTOCOL && !safetensors);
+      boolean pickle = size > 0 && (bytes.get(ValueLayout.JAVA_BYTE, 0) & 0xff) == PICKLE_PROTOCOL;
+      return pickle
+          || (size >= Integer.BYTES && bytes.get(ValueLayout.JAVA_INT_UNALIGNED, 0) == ZIP_MAGIC);
     } catch (IOException failure) {
       throw new CheckpointException(file, "", failure);
     }
