@@ -9,6 +9,7 @@ import java.nio.file.Path;
 public final class CheckpointException extends RuntimeException {
   private static final long serialVersionUID = 1L;
   private static final int LONGEST_NAME = 80;
+  private static final int LONGEST_REASON = 1000;
 
   private final transient Path file;
   private final String tensor;
@@ -24,10 +25,10 @@ public final class CheckpointException extends RuntimeException {
   /// The same with `advice`: lines of our own, such as a program, that a reader needs beside the
   /// sentence.
   CheckpointException(Path file, String tensor, String reason, String advice) {
-    super(sentence(file, tensor, reason));
+    super(sentence(file, tensor, shortened(reason)));
     this.file = file;
     this.tensor = tensor;
-    this.reason = reason;
+    this.reason = shortened(reason);
     this.advice = advice;
   }
 
@@ -60,6 +61,12 @@ public final class CheckpointException extends RuntimeException {
   /// Lines to show under the sentence, usually none.
   public String advice() {
     return advice;
+  }
+
+  private static String shortened(String reason) {
+    return reason.length() <= LONGEST_REASON
+        ? reason
+        : reason.substring(0, LONGEST_REASON - 3) + "...";
   }
 
   private static String sentence(Path file, String tensor, String reason) {

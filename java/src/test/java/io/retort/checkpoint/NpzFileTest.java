@@ -27,9 +27,9 @@ final class NpzFileTest {
       assertThat(file.read("columns").floats()).containsExactly(0, 1, 2, 3, 4, 5);
       assertThat(file.read("big").longs()).containsExactly(1, -2);
       assertThat(file.read("flag").longs()).containsExactly(1);
-      assertThat(file.read("zeros").doubles()).hasSize(60_000).containsOnly(0);
+      assertThat(file.read("zeros").doubles()).hasSize(600).containsOnly(0);
       assertThat(file.entries().getLast())
-          .isEqualTo(new ArrayEntry("zeros", "f8", new long[] {300, 200}, 480_000));
+          .isEqualTo(new ArrayEntry("zeros", "f8", new long[] {30, 20}, 4_800));
       assertThatThrownBy(() -> file.read("none"))
           .hasMessageEndingWith("\"none\": is not in this file");
     }

@@ -32,6 +32,12 @@ public final class TorchSample {
     return this;
   }
 
+  /// The raw bytes of a storage of any type.
+  public TorchSample storage(String key, byte[] bytes) {
+    storages.put(key, bytes);
+    return this;
+  }
+
   /// A tensor with a storage of its own, in C order.
   public View tensor(String key, float[] values, long... shape) {
     storage(key, values);
