@@ -2,6 +2,7 @@ package io.retort.backend;
 
 import io.retort.bindings.cpu.HostMemory;
 import io.retort.tensor.Memory;
+import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /// Host memory for tensors, out of a [BlockPool].
@@ -121,6 +122,11 @@ public final class CpuMemory implements Memory {
   @Override
   public void read(long address, long[] target, int offset, int count) {
     HostMemory.read(address, target, offset, count);
+  }
+
+  @Override
+  public void write(long address, MemorySegment source) {
+    HostMemory.write(address, source);
   }
 
   @Override

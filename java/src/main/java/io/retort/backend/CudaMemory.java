@@ -183,6 +183,12 @@ public final class CudaMemory implements Memory, AutoCloseable {
   }
 
   @Override
+  public synchronized void write(long address, MemorySegment source) {
+    context.enter();
+    staging.upload(source, address);
+  }
+
+  @Override
   public void write(long address, byte[] source, int offset, int count) {
     upload(MemorySegment.ofArray(source), address, offset, count, Byte.BYTES);
   }

@@ -1,5 +1,6 @@
 package io.retort.checkpoint;
 
+import io.retort.data.DataException;
 import java.io.IOException;
 import java.nio.file.Path;
 
@@ -8,24 +9,40 @@ import java.nio.file.Path;
 public final class CheckpointException extends RuntimeException {
   private static final long serialVersionUID = 1L;
   private static final int LONGEST_NAME = 80;
+  private static final int LONGEST_REASON = 1000;
 
   private final transient Path file;
   private final String tensor;
   private final String reason;
+  private final String advice;
 
   /// `tensor` is empty where the whole file is meant; `reason` is a clause without a capital or a
   /// full stop.
   public CheckpointException(Path file, String tensor, String reason) {
-    super(sentence(file, tensor, reason));
+    this(file, tensor, reason, "");
+  }
+
+  /// The same with `advice`: lines of our own, such as a program, that a reader needs beside the
+  /// sentence.
+  CheckpointException(Path file, String tensor, String reason, String advice) {
+    super(sentence(file, tensor, shortened(reason)));
     this.file = file;
     this.tensor = tensor;
-    this.reason = reason;
+    this.reason = shortened(reason);
+    this.advice = advice;
   }
 
   /// The same for a failure of the file system.
   public CheckpointException(Path file, String tensor, IOException cause) {
     this(file, tensor, AtomicFile.reason(cause));
     initCause(cause);
+  }
+
+  /// The same for a damaged container, whose own sentence names the file first.
+  static CheckpointException of(Path file, DataException damaged) {
+    String inside = damaged.file().replace(file.toString(), "").replaceFirst("^: ", "");
+    return new CheckpointException(
+        file, "", inside.isEmpty() ? damaged.reason() : inside + " " + damaged.reason());
   }
 
   public Path file() {
@@ -39,6 +56,17 @@ public final class CheckpointException extends RuntimeException {
 
   public String reason() {
     return reason;
+  }
+
+  /// Lines to show under the sentence, usually none.
+  public String advice() {
+    return advice;
+  }
+
+  private static String shortened(String reason) {
+    return reason.length() <= LONGEST_REASON
+        ? reason
+        : reason.substring(0, LONGEST_REASON - 3) + "...";
   }
 
   private static String sentence(Path file, String tensor, String reason) {

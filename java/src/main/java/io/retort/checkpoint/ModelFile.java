@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
 
@@ -23,6 +24,10 @@ public record ModelFile(
   public static final String WEIGHTS = "model.safetensors";
   public static final String CONFIG = "config.json";
 
+  /// What the weights of a folder may be called, the first that is there counts.
+  private static final List<String> FOLDER =
+      List.of(WEIGHTS, "model" + SafetensorsShards.SUFFIX, "model.pt", "model.pth");
+
   /// Metadata key: network evaluations the model is meant to be sampled with.
   public static final String EVALUATIONS = "retort.evaluations";
 
@@ -31,12 +36,12 @@ public record ModelFile(
 
   /// Loads a model.
   ///
-  /// @param model a folder holding `model.safetensors`, or a `.safetensors` file with `config.json`
-  ///   beside it
+  /// @param model a folder holding `model.safetensors` (or its index of shards, or `model.pt`), or
+  ///   a file that [TensorFile#open] takes with `config.json` beside it
   /// @throws CheckpointException with the reason in one sentence
   public static ModelFile load(Path model, Memory memory) {
-    Path file = Files.isDirectory(model) ? model.resolve(WEIGHTS) : model;
-    if (!Files.exists(file)) {
+    Path file = weights(model);
+    if (!Files.exists(TorchFile.container(file))) {
       throw new CheckpointException(
           model,
           "",
@@ -44,8 +49,8 @@ public record ModelFile(
               ? "holds no " + WEIGHTS + " (has the run saved yet?)"
               : "does not exist");
     }
-    Denoiser denoiser = ModelConfig.read(file.resolveSibling(CONFIG));
-    try (SafetensorsReader reader = SafetensorsReader.open(file)) {
+    try (TensorFile reader = TensorFile.open(file)) {
+      Denoiser denoiser = ModelConfig.read(TorchFile.container(file).resolveSibling(CONFIG));
       Parameters parameters = denoiser.network().plan().allocate(memory);
       try {
         Weights.load(reader, "", parameters);
@@ -55,6 +60,19 @@ public record ModelFile(
       }
       return new ModelFile(file, denoiser, parameters, reader.metadata());
     }
+  }
+
+  /// The file that holds the weights of `model`: itself, or the one of a folder.
+  private static Path weights(Path model) {
+    if (!Files.isDirectory(model)) {
+      return model;
+    }
+    for (String name : FOLDER) {
+      if (Files.exists(model.resolve(name))) {
+        return model.resolve(name);
+      }
+    }
+    return model.resolve(WEIGHTS);
   }
 
   /// The same model, its weights shared, with activations of another type.

@@ -1,13 +1,14 @@
 package io.retort.checkpoint;
 
+import io.retort.data.MappedFile;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
+import java.nio.channels.WritableByteChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.stream.Collectors;
 import java.util.stream.LongStream;
@@ -25,13 +26,16 @@ public final class NpyFile {
   private static final int ALIGNMENT = 64;
   private static final int LONGEST_HEADER = 1 << 16;
   private static final int LONGEST_DATA = Integer.MAX_VALUE - 8;
+  private static final Path MEMORY = Path.of("array");
 
   private final Path file;
+  private final String name;
   private final NpyHeader header;
   private final ByteBuffer data;
 
-  private NpyFile(Path file, NpyHeader header, ByteBuffer data) {
+  private NpyFile(Path file, String name, NpyHeader header, ByteBuffer data) {
     this.file = file;
+    this.name = name;
     this.header = header;
     this.data = data;
   }
@@ -40,39 +44,32 @@ public final class NpyFile {
   ///
   /// @throws CheckpointException if it is not a plain array of numbers
   public static NpyFile read(Path file) {
-    if (Files.exists(file) && !Files.isRegularFile(file)) {
-      throw new CheckpointException(file, "", "is not a regular file");
-    }
-    try (var channel = FileChannel.open(file, StandardOpenOption.READ)) {
-      return read(file, channel);
+    try (MappedFile mapped = MappedFile.open(file)) {
+      return parse(file, "", mapped.bytes());
     } catch (IOException failure) {
       throw new CheckpointException(file, "", failure);
     }
   }
 
-  private static NpyFile read(Path file, FileChannel channel) throws IOException {
-    byte[] magic = next(file, channel, MAGIC.length + 2);
-    if (!Arrays.equals(magic, 0, MAGIC.length, MAGIC, 0, MAGIC.length)) {
-      throw new CheckpointException(file, "", "is not a .npy file");
+  /// What a file holds, by its header; checks its length, reads no data.
+  ///
+  /// @throws CheckpointException if it is not a plain array of numbers
+  public static ArrayEntry entry(Path file) {
+    try (MappedFile mapped = MappedFile.open(file)) {
+      Reader reader = new Reader(file, "", mapped.bytes());
+      NpyHeader header = reader.header();
+      requireBytes(file, "", header, mapped.size() - reader.position);
+      return ArrayEntry.of("", header);
+    } catch (IOException failure) {
+      throw new CheckpointException(file, "", failure);
     }
-    int version = magic[MAGIC.length];
-    if (version < 1 || version > 3 || magic[MAGIC.length + 1] != 0) {
-      throw new CheckpointException(
-          file, "", "npy version %d.%d is unknown".formatted(version & 0xff, magic[7] & 0xff));
-    }
-    ByteBuffer length = little(next(file, channel, version == 1 ? 2 : 4));
-    long headerBytes = version == 1 ? length.getShort() & 0xffff : length.getInt() & 0xffff_ffffL;
-    if (headerBytes > LONGEST_HEADER) {
-      throw new CheckpointException(
-          file, "", "a header of %d bytes is more than %d".formatted(headerBytes, LONGEST_HEADER));
-    }
-    byte[] text = next(file, channel, (int) headerBytes);
-    NpyHeader header = NpyHeader.parse(file, new String(text, StandardCharsets.ISO_8859_1));
-    long dataBytes = channel.size() - channel.position();
+  }
+
+  private static void requireBytes(Path file, String name, NpyHeader header, long dataBytes) {
     if (header.dataBytes() != dataBytes) {
       throw new CheckpointException(
           file,
-          "",
+          name,
           "%s of shape %s needs %d bytes of data, the file has %d"
               .formatted(
                   header.typeName(),
@@ -80,43 +77,140 @@ public final class NpyFile {
                   header.dataBytes(),
                   dataBytes));
     }
+  }
+
+  /// The array that all of `bytes` is.
+  ///
+  /// @param name which array of the file it is, empty if it is the whole file; for messages
+  static NpyFile parse(Path file, String name, MemorySegment bytes) {
+    Reader reader = new Reader(file, name, bytes);
+    NpyHeader header = reader.header();
+    long dataBytes = bytes.byteSize() - reader.position;
+    requireBytes(file, name, header, dataBytes);
     if (dataBytes > LONGEST_DATA) {
-      throw new CheckpointException(file, "", "%d bytes are too many".formatted(dataBytes));
+      throw new CheckpointException(file, name, "%d bytes are too many".formatted(dataBytes));
     }
     ByteBuffer data =
-        ByteBuffer.wrap(next(file, channel, (int) dataBytes))
+        ByteBuffer.wrap(reader.next((int) dataBytes))
             .order(header.bigEndian() ? ByteOrder.BIG_ENDIAN : ByteOrder.LITTLE_ENDIAN);
-    return new NpyFile(file, header, header.fortranOrder() ? toCOrder(header, data) : data);
+    return new NpyFile(file, name, header, header.fortranOrder() ? toCOrder(header, data) : data);
+  }
+
+  /// What the first bytes of a file say of its array, without its data.
+  static NpyHeader header(Path file, String name, MemorySegment head) {
+    return new Reader(file, name, head).header();
+  }
+
+  private static final class Reader {
+    private final Path file;
+    private final String name;
+    private final MemorySegment bytes;
+    private long position;
+
+    Reader(Path file, String name, MemorySegment bytes) {
+      this.file = file;
+      this.name = name;
+      this.bytes = bytes;
+    }
+
+    NpyHeader header() {
+      byte[] magic = next(MAGIC.length + 2);
+      if (!Arrays.equals(magic, 0, MAGIC.length, MAGIC, 0, MAGIC.length)) {
+        throw new CheckpointException(file, name, "is not a .npy file");
+      }
+      int version = magic[MAGIC.length];
+      if (version < 1 || version > 3 || magic[MAGIC.length + 1] != 0) {
+        throw new CheckpointException(
+            file, name, "npy version %d.%d is unknown".formatted(version & 0xff, magic[7] & 0xff));
+      }
+      ByteBuffer length =
+          ByteBuffer.wrap(next(version == 1 ? 2 : 4)).order(ByteOrder.LITTLE_ENDIAN);
+      long headerBytes = version == 1 ? length.getShort() & 0xffff : length.getInt() & 0xffff_ffffL;
+      if (headerBytes > LONGEST_HEADER) {
+        throw new CheckpointException(
+            file,
+            name,
+            "a header of %d bytes is more than %d".formatted(headerBytes, LONGEST_HEADER));
+      }
+      byte[] text = next((int) headerBytes);
+      return NpyHeader.parse(file, new String(text, StandardCharsets.ISO_8859_1));
+    }
+
+    byte[] next(int count) {
+      if (bytes.byteSize() - position < count) {
+        throw new CheckpointException(file, name, "the file ends too early");
+      }
+      byte[] taken = bytes.asSlice(position, count).toArray(ValueLayout.JAVA_BYTE);
+      position += count;
+      return taken;
+    }
+  }
+
+  /// An array in memory, to be written.
+  public static NpyFile of(float[] values, long... shape) {
+    ByteBuffer data = little(values.length, Float.BYTES);
+    data.asFloatBuffer().put(values);
+    return new NpyFile(MEMORY, "", NpyHeader.of('f', Float.BYTES, shape, values.length), data);
+  }
+
+  /// An array in memory, to be written.
+  public static NpyFile of(double[] values, long... shape) {
+    ByteBuffer data = little(values.length, Double.BYTES);
+    data.asDoubleBuffer().put(values);
+    return new NpyFile(MEMORY, "", NpyHeader.of('f', Double.BYTES, shape, values.length), data);
+  }
+
+  /// An array in memory, to be written.
+  public static NpyFile of(long[] values, long... shape) {
+    ByteBuffer data = little(values.length, Long.BYTES);
+    data.asLongBuffer().put(values);
+    return new NpyFile(MEMORY, "", NpyHeader.of('i', Long.BYTES, shape, values.length), data);
+  }
+
+  /// An array of unsigned bytes in memory, to be written; the values are not copied.
+  public static NpyFile of(byte[] values, long... shape) {
+    return new NpyFile(
+        MEMORY, "", NpyHeader.of('u', 1, shape, values.length), ByteBuffer.wrap(values));
   }
 
   /// Writes a float32 array, replacing the file.
   public static void write(Path file, float[] values, long... shape) {
-    checkCount(values.length, shape);
-    ByteBuffer bytes = start("<f4", shape, (long) values.length * Float.BYTES, file);
-    bytes.slice().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().put(values);
-    write(file, bytes);
+    of(values, shape).write(file);
   }
 
   /// Writes a float64 array, replacing the file.
   public static void write(Path file, double[] values, long... shape) {
-    checkCount(values.length, shape);
-    ByteBuffer bytes = start("<f8", shape, (long) values.length * Double.BYTES, file);
-    bytes.slice().order(ByteOrder.LITTLE_ENDIAN).asDoubleBuffer().put(values);
-    write(file, bytes);
+    of(values, shape).write(file);
   }
 
   /// Writes an int64 array, replacing the file.
   public static void write(Path file, long[] values, long... shape) {
-    checkCount(values.length, shape);
-    ByteBuffer bytes = start("<i8", shape, (long) values.length * Long.BYTES, file);
-    bytes.slice().order(ByteOrder.LITTLE_ENDIAN).asLongBuffer().put(values);
-    write(file, bytes);
+    of(values, shape).write(file);
   }
 
   /// Writes an array of unsigned bytes, replacing the file.
   public static void write(Path file, byte[] values, long... shape) {
-    checkCount(values.length, shape);
-    write(file, start("|u1", shape, values.length, file).put(values));
+    of(values, shape).write(file);
+  }
+
+  /// Writes this array as `.npy`, replacing the file.
+  public void write(Path target) {
+    try {
+      AtomicFile.write(target, this::writeTo);
+    } catch (IOException failure) {
+      throw new CheckpointException(target, "", failure);
+    }
+  }
+
+  /// Writes this array as the bytes of a `.npy` file.
+  void writeTo(WritableByteChannel out) throws IOException {
+    AtomicFile.writeFully(out, head());
+    AtomicFile.writeFully(out, data.duplicate().clear());
+  }
+
+  /// Bytes of the `.npy` file this array makes.
+  long fileBytes() {
+    return (long) head().remaining() + data.capacity();
   }
 
   /// The dimensions, slowest first; empty for a scalar.
@@ -180,7 +274,7 @@ public final class NpyFile {
         long value = data.getLong(8 * i);
         if (!signed && value < 0) {
           throw new CheckpointException(
-              file, "", "the value " + Long.toUnsignedString(value) + " exceeds a long");
+              file, name, "the value " + Long.toUnsignedString(value) + " exceeds a long");
         }
         yield value;
       }
@@ -193,7 +287,8 @@ public final class NpyFile {
 
   private void requireKind(String kinds, String expected) {
     if (kinds.indexOf(header.kind()) < 0) {
-      throw new CheckpointException(file, "", "must be " + expected + ", got " + header.typeName());
+      throw new CheckpointException(
+          file, name, "must be " + expected + ", got " + header.typeName());
     }
   }
 
@@ -216,56 +311,30 @@ public final class NpyFile {
     return rows;
   }
 
-  /// A buffer that holds the header and stands where the data begins.
-  private static ByteBuffer start(String descr, long[] shape, long dataBytes, Path file) {
+  /// The header as NumPy writes it, padded so that the data begins at a multiple of 64.
+  private ByteBuffer head() {
+    long[] shape = header.shape();
     String dimensions =
         LongStream.of(shape).mapToObj(Long::toString).collect(Collectors.joining(", "));
+    String order = header.itemBytes() == 1 ? "|" : header.bigEndian() ? ">" : "<";
     String dict =
-        "{'descr': '%s', 'fortran_order': False, 'shape': (%s%s), }"
-            .formatted(descr, dimensions, shape.length == 1 ? "," : "");
+        "{'descr': '%s%s', 'fortran_order': False, 'shape': (%s%s), }"
+            .formatted(order, header.typeName(), dimensions, shape.length == 1 ? "," : "");
     int prefix = MAGIC.length + 4;
     int total = (prefix + dict.length() + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (total + dataBytes > LONGEST_DATA) {
-      throw new CheckpointException(file, "", "%d bytes are too many".formatted(dataBytes));
-    }
-    ByteBuffer bytes = ByteBuffer.allocate(total + (int) dataBytes).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer bytes = ByteBuffer.allocate(total).order(ByteOrder.LITTLE_ENDIAN);
     bytes.put(MAGIC).put((byte) 1).put((byte) 0).putShort((short) (total - prefix));
     bytes.put(dict.getBytes(StandardCharsets.US_ASCII));
     while (bytes.position() < total - 1) {
       bytes.put((byte) ' ');
     }
-    return bytes.put((byte) '\n');
+    return bytes.put((byte) '\n').flip();
   }
 
-  private static void write(Path file, ByteBuffer bytes) {
-    try {
-      AtomicFile.write(file, bytes.array());
-    } catch (IOException failure) {
-      throw new CheckpointException(file, "", failure);
+  private static ByteBuffer little(int values, int bytes) {
+    if (values > LONGEST_DATA / bytes) {
+      throw new IllegalArgumentException("%d values are too many for an array".formatted(values));
     }
-  }
-
-  private static void checkCount(int values, long[] shape) {
-    if (LongStream.of(shape).reduce(1, Math::multiplyExact) != values) {
-      throw new IllegalArgumentException(
-          "%d values do not make the shape %s".formatted(values, Arrays.toString(shape)));
-    }
-  }
-
-  private static byte[] next(Path file, FileChannel channel, int count) throws IOException {
-    if (channel.size() - channel.position() < count) {
-      throw new CheckpointException(file, "", "the file ends too early");
-    }
-    ByteBuffer bytes = ByteBuffer.allocate(count);
-    while (bytes.hasRemaining()) {
-      if (channel.read(bytes) < 0) {
-        throw new CheckpointException(file, "", "the file ends too early");
-      }
-    }
-    return bytes.array();
-  }
-
-  private static ByteBuffer little(byte[] bytes) {
-    return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    return ByteBuffer.allocate(values * bytes).order(ByteOrder.LITTLE_ENDIAN);
   }
 }

@@ -18,6 +18,15 @@ record NpyHeader(char kind, int itemBytes, boolean bigEndian, boolean fortranOrd
     return new Parser(file, text).parse();
   }
 
+  /// The header of `values` values in C order, little-endian.
+  static NpyHeader of(char kind, int itemBytes, long[] shape, int values) {
+    if (Arrays.stream(shape).reduce(1, Math::multiplyExact) != values) {
+      throw new IllegalArgumentException(
+          "%d values do not make the shape %s".formatted(values, Arrays.toString(shape)));
+    }
+    return new NpyHeader(kind, itemBytes, false, false, shape.clone());
+  }
+
   String typeName() {
     return kind + Integer.toString(itemBytes);
   }

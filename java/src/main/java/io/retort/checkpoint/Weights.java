@@ -28,13 +28,10 @@ public final class Weights {
   /// Loads every parameter from `prefix + name`; other tensors of that prefix are refused.
   ///
   /// @throws CheckpointException if a tensor is missing, unknown, of another shape, or not finite
-  public static void load(SafetensorsReader reader, String prefix, Parameters parameters) {
+  public static void load(TensorFile reader, String prefix, Parameters parameters) {
     Set<String> wanted = new HashSet<>();
-    for (Parameter parameter : parameters.all()) {
-      String name = prefix + parameter.name();
-      wanted.add(name);
-      copy(reader, name, parameter.value());
-    }
+    parameters.all().forEach(parameter -> wanted.add(prefix + parameter.name()));
+    parameters.all().parallelStream().forEach(p -> copy(reader, prefix + p.name(), p.value()));
     for (TensorEntry entry : reader.entries()) {
       String name = entry.name();
       if (name.startsWith(prefix) && !wanted.contains(name) && !isBuffer(name)) {
@@ -50,7 +47,7 @@ public final class Weights {
   /// Copies one tensor of the file into memory.
   ///
   /// @throws CheckpointException if it is missing, of another shape, or not finite
-  public static void copy(SafetensorsReader reader, String name, Tensor target) {
+  public static void copy(TensorFile reader, String name, Tensor target) {
     TensorEntry entry = reader.entry(name);
     if (!Arrays.equals(entry.shape(), target.shape().dims())) {
       throw new CheckpointException(
@@ -58,12 +55,6 @@ public final class Weights {
           name,
           "must be " + target.shape() + ", got " + Arrays.toString(entry.shape()));
     }
-    float[] values = reader.floats(name);
-    for (float value : values) {
-      if (!Float.isFinite(value)) {
-        throw new CheckpointException(reader.file(), name, "holds a value that is not finite");
-      }
-    }
-    target.set(values);
+    TensorValues.of(reader, entry).copyTo(target);
   }
 }

@@ -29,7 +29,7 @@ final class Commands {
           new Entry("compare", "runs side by side: quality by steps and time", CompareCommand::new),
           new Entry(
               "inspect",
-              "lists what a .safetensors or .npy file holds, safely",
+              "lists what a file holds, whatever its format, safely",
               InspectCommand::new),
           new Entry("data", "data sets: list, fetch, show", DataCommand::new),
           new Entry("methods", "the methods: papers, recipes, evidence", MethodsCommand::new),

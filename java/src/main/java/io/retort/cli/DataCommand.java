@@ -4,6 +4,7 @@ import io.retort.data.DataCard;
 import io.retort.data.DataFetcher;
 import io.retort.data.Dataset;
 import io.retort.data.Datasets;
+import io.retort.data.ImageSource;
 import io.retort.data.Images;
 import io.retort.data.PngGrid;
 import java.nio.file.Path;
@@ -20,10 +21,16 @@ import picocli.CommandLine.Parameters;
 /// `retort data list | fetch NAME | show NAME --out grid.png`: the real images there are.
 @Command(
     synopsisHeading =
-        "Usage: retort data list%n       retort data fetch NAME%n       retort data show NAME --out"
-            + " GRID.png%n%n",
+        "Usage: retort data list%n       retort data fetch NAME%n       retort data show NAME|PATH"
+            + " --out GRID.png%n%n",
     customSynopsis = "",
-    description = "Data sets: where they come from, their licence and checksum, and how they look.")
+    description = "Data sets: where they come from, their licence and checksum, and how they look.",
+    footer = {
+      "%nPATH: a zip or folder of PNG or JPEG pictures of one size (EDM's dataset.json, or a"
+          + " sub-folder a",
+      "class; train/ and test/ if there are), CIFAR-10 or -100 in binary form, or MNIST's four IDX"
+          + " files."
+    })
 @SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
 final class DataCommand implements Callable<Integer> {
   private static final int SHOWN_DEFAULT = 100;
@@ -37,7 +44,7 @@ final class DataCommand implements Callable<Integer> {
       index = "1",
       arity = "0..1",
       paramLabel = "NAME",
-      description = "The data set, as list prints it.")
+      description = "The data set, as list prints it; show takes a path too.")
   private @Nullable String name;
 
   @Option(names = "--out", paramLabel = "GRID.png", description = "show: where the picture goes.")
@@ -123,7 +130,7 @@ final class DataCommand implements Callable<Integer> {
   private void show(String wanted, Path grid) {
     Numbers.upTo(Numbers.MOST_PICTURED, "--count", count);
     OutputFile target = OutputFile.of(grid, "png");
-    Images all = Datasets.get(wanted).train();
+    ImageSource all = Datasets.get(wanted).trainingSource();
     Images shown = all.select(IntStream.range(0, Math.min(count, all.count())).toArray());
     target.write(PngGrid.fitting(shown.count(), shown.height()).png(shown));
     if (common.json()) {

@@ -40,7 +40,7 @@ final class EvalCommand implements Callable<Integer> {
   @Option(
       names = "--data",
       required = true,
-      paramLabel = "NAME",
+      paramLabel = "NAME|PATH",
       description = "The data set the model was trained on.")
   private String data;
 

@@ -22,7 +22,8 @@ import java.util.Locale;
 ///
 /// @param code 2 for a wrong call, else 1
 /// @param sentence one line without control characters
-record ExitStatus(int code, String sentence) {
+/// @param advice lines of our own that belong under it, usually none
+record ExitStatus(int code, String sentence, String advice) {
   static final int SUCCESS = 0;
   static final int FAILURE = 1;
   static final int USAGE = 2;
@@ -30,7 +31,8 @@ record ExitStatus(int code, String sentence) {
   /// The status of a throwable of any kind.
   static ExitStatus of(Throwable failure) {
     int code = failure instanceof UsageException ? USAGE : FAILURE;
-    return new ExitStatus(code, TextTable.printable(explain(failure)));
+    String advice = failure instanceof CheckpointException refused ? refused.advice() : "";
+    return new ExitStatus(code, TextTable.printable(explain(failure)), advice);
   }
 
   private static String explain(Throwable failure) {

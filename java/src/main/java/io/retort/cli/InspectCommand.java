@@ -1,29 +1,54 @@
 package io.retort.cli;
 
+import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.NpyFile;
+import io.retort.checkpoint.NpzFile;
+import io.retort.checkpoint.OnnxListing;
 import io.retort.checkpoint.SafetensorsReader;
-import io.retort.checkpoint.TensorEntry;
+import io.retort.checkpoint.TensorFile;
+import io.retort.checkpoint.TorchFile;
+import io.retort.data.Datasets;
+import io.retort.data.IdxFile;
+import io.retort.data.PictureHeader;
+import io.retort.data.ZipArchive;
+import io.retort.report.EventsReader;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Parameters;
 
-/// `retort inspect`: what a tensor file holds, without trusting it or loading its data.
+/// `retort inspect`: what a file holds, without trusting it or loading its data.
 @Command(
-    description =
-        "Lists the tensors and metadata of a .safetensors file, or the array of a .npy file.",
+    description = {
+      "Lists what a file holds: the tensors of .safetensors (or the index of its shards), .pt and"
+          + " .pth,",
+      "the arrays of .npy and .npz, the images of a data set, an IDX file or a picture, the curves"
+          + " of a",
+      "TensorBoard event file, the inputs, outputs and operators of an .onnx file."
+    },
     footer =
         "%nNothing in the file is trusted: a damaged or hostile one is refused in one sentence.")
 @SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
 final class InspectCommand implements Callable<Integer> {
+  private static final int HEAD_BYTES = 16;
+  private static final int NUMPY = 0x934e554d;
+  private static final int ZIP = 0x504b;
+  private static final int GZIP = 0x1f8b;
+  private static final int PNG = 0x89504e47;
+  private static final int JPEG = 0xffd8;
+  private static final int IDX_BYTES = 0x000008;
+
   private final Console console;
 
-  @Parameters(paramLabel = "FILE", description = "A .safetensors or .npy file.")
+  @Parameters(
+      paramLabel = "FILE",
+      description = "What it is, is told by its first bytes. FILE.pt#NAME: one of its state dicts.")
   private Path file;
 
   @Mixin private CommonOptions common;
@@ -32,69 +57,80 @@ final class InspectCommand implements Callable<Integer> {
     this.console = console;
   }
 
-  /// One tensor as it is listed.
-  private record Listed(String name, String type, long[] shape, long elements, long bytes) {
-    static Listed of(TensorEntry entry) {
-      return new Listed(
-          entry.name(), entry.type().name(), entry.shape(), entry.elements(), entry.bytes());
-    }
-
-    Map<String, Object> json() {
-      var json = new LinkedHashMap<String, Object>();
-      json.put("name", name);
-      json.put("dtype", type);
-      json.put("shape", shape);
-      json.put("bytes", bytes);
-      return json;
-    }
-  }
-
   @Override
-  public Integer call() {
-    if (file.toString().endsWith(".npy")) {
-      show(List.of(array()), Map.of());
+  public Integer call() throws IOException {
+    Listing listing = listing();
+    if (common.json()) {
+      var json = new LinkedHashMap<String, Object>();
+      json.put("file", file.toString());
+      json.putAll(listing.json());
+      console.json(json);
     } else {
-      try (SafetensorsReader reader = SafetensorsReader.open(file)) {
-        show(reader.entries().stream().map(Listed::of).toList(), reader.metadata());
-      }
+      console.print(listing.text());
     }
     return ExitStatus.SUCCESS;
   }
 
-  private Listed array() {
-    NpyFile array = NpyFile.read(file);
-    long elements = 1;
-    for (long dimension : array.shape()) {
-      elements *= dimension;
+  private Listing listing() throws IOException {
+    if (Files.isDirectory(file)) {
+      Path weights = file.resolve(ModelFile.WEIGHTS);
+      return Files.exists(weights)
+          ? tensors(SafetensorsReader.open(weights))
+          : Listing.of(Datasets.get(file.toString()));
     }
-    long itemBytes = Long.parseLong(array.typeName().substring(1));
-    return new Listed("array", array.typeName(), array.shape(), elements, elements * itemBytes);
+    String name = String.valueOf(file.getFileName());
+    if (name.contains("tfevents")) {
+      return Listing.of(EventsReader.read(file));
+    }
+    return name.endsWith(".onnx") ? Listing.of(OnnxListing.read(file)) : byContent();
   }
 
-  private void show(List<Listed> tensors, Map<String, String> metadata) {
-    long elements = tensors.stream().mapToLong(Listed::elements).sum();
-    long bytes = tensors.stream().mapToLong(Listed::bytes).sum();
-    if (common.json()) {
-      var json = new LinkedHashMap<String, Object>();
-      json.put("file", file.toString());
-      json.put("metadata", metadata);
-      json.put("tensors", new ArrayList<>(tensors.stream().map(Listed::json).toList()));
-      json.put("elements", elements);
-      json.put("bytes", bytes);
-      console.json(json);
-      return;
+  private Listing byContent() throws IOException {
+    byte[] head = new byte[HEAD_BYTES];
+    if (Files.isRegularFile(file)) {
+      try (var in = Files.newInputStream(file)) {
+        in.readNBytes(head, 0, HEAD_BYTES);
+      }
     }
-    var table = new TextTable("tensor", "dtype", ">shape", ">bytes");
-    tensors.forEach(t -> table.row(t.name(), t.type(), ImageArrays.text(t.shape()), t.bytes()));
-    var text = new StringBuilder(table.text());
-    if (!metadata.isEmpty()) {
-      var pairs = new TextTable("metadata", "value");
-      metadata.forEach(pairs::row);
-      text.append('\n').append(pairs.text());
+    int first = ByteBuffer.wrap(head).getInt();
+    if (first == NUMPY) {
+      return Listing.of(List.of(NpyFile.entry(file)));
     }
-    text.append(
-        "%n%d tensors, %,d elements, %s%n"
-            .formatted(tensors.size(), elements, TextTable.bytes(bytes)));
-    console.print(text.toString());
+    if (first == PNG || first >>> 16 == JPEG) {
+      return Listing.of(PictureHeader.read(file));
+    }
+    if (first >>> 16 == ZIP) {
+      return archive();
+    }
+    boolean safetensors = head[8] == '{';
+    if (!safetensors && (first >>> 8 == IDX_BYTES || first >>> 16 == GZIP)) {
+      return Listing.idx(IdxFile.sizes(file));
+    }
+    return tensors(TensorFile.open(file));
+  }
+
+  /// A zip is what its entries are.
+  private Listing archive() {
+    boolean arrays;
+    boolean torch;
+    try (ZipArchive zip = ZipArchive.open(file)) {
+      arrays = zip.entries().keySet().stream().allMatch(name -> name.endsWith(".npy"));
+      torch = zip.entries().keySet().stream().anyMatch(name -> name.matches(TorchFile.PICKLE));
+    }
+    if (torch) {
+      return tensors(TorchFile.everything(file));
+    }
+    if (arrays) {
+      try (NpzFile opened = NpzFile.open(file)) {
+        return Listing.of(opened.entries());
+      }
+    }
+    return Listing.of(Datasets.get(file.toString()));
+  }
+
+  private static Listing tensors(TensorFile opened) {
+    try (opened) {
+      return Listing.of(opened);
+    }
   }
 }

@@ -46,6 +46,7 @@ public final class Main {
       }
       ExitStatus status = ExitStatus.of(failure);
       console.fail(status.sentence());
+      status.advice().lines().forEach(console::note);
       return status.code();
     }
   }

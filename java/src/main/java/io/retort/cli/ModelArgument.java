@@ -15,7 +15,9 @@ import picocli.CommandLine.TypeConversionException;
 final class ModelArgument {
   @Parameters(
       paramLabel = "MODEL",
-      description = "A run directory, or a .safetensors file with config.json beside it.")
+      description =
+          "A run directory, or a .safetensors, .safetensors.index.json or .pt file (FILE.pt#NAME:"
+              + " one of its state dicts) with config.json beside it.")
   private Path path;
 
   @Option(

@@ -1,5 +1,6 @@
 package io.retort.cli;
 
+import io.retort.data.Datasets;
 import io.retort.data.Json;
 import io.retort.recipe.Recipe;
 import io.retort.recipe.RecipeReader;
@@ -15,6 +16,12 @@ final class RecipeOptions {
       paramLabel = "KEY=VALUE",
       description = "Changes one number of the recipe, such as dmd2.gan=0; may be repeated.")
   private List<String> sets = new ArrayList<>();
+
+  @Option(
+      names = "--data",
+      paramLabel = "NAME|PATH",
+      description = "The data set: one of `retort data list`, or a zip or folder of your own.")
+  private @Nullable String data;
 
   @Option(names = "--steps", paramLabel = "N", description = "Length of the run.")
   private @Nullable Long steps;
@@ -36,8 +43,13 @@ final class RecipeOptions {
     if (seed != null) {
       all.add("seed=" + seed);
     }
+    if (data != null) {
+      all.add(text("data", data));
+    }
     all.addAll(more);
-    return RecipeReader.find(nameOrFile, all);
+    Recipe recipe = RecipeReader.find(nameOrFile, all);
+    // A path is made absolute, so that the recipe in the run directory finds it from elsewhere.
+    return RecipeReader.with(recipe, List.of(text("data", Datasets.lastingName(recipe.data()))));
   }
 
   /// A setting whose value is taken as text, whatever characters it has: JSON strings are YAML.

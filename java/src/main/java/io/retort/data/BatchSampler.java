@@ -17,7 +17,7 @@ public final class BatchSampler {
   /// Mirroring draws from the upper half of the augmentation streams, whatever else uses the lower.
   private static final int MIRROR_STREAMS = 1 << 23;
 
-  private final Images images;
+  private final ImageSource images;
   private final int batchSize;
   private final long seed;
   private final int stream;
@@ -29,7 +29,7 @@ public final class BatchSampler {
   ///   to 2^23 - 1
   /// @param flip mirror each image left to right with probability one half; only where
   ///   [DataCard#flipAllowed]
-  public BatchSampler(Images images, int batchSize, long seed, int stream, boolean flip) {
+  public BatchSampler(ImageSource images, int batchSize, long seed, int stream, boolean flip) {
     if (images.count() < 1) {
       throw new IllegalArgumentException("batch sampler: there must be at least one image");
     }

@@ -12,6 +12,13 @@ public interface Dataset {
   /// @throws DataException if the files are missing or damaged
   Images train();
 
+  /// The images of [#train], decoded no earlier than each is asked for where the set is large.
+  ///
+  /// @throws DataException if the files are missing or damaged
+  default ImageSource trainingSource() {
+    return train();
+  }
+
   /// Images that no network may learn from; the floor of every metric is measured on them.
   ///
   /// @throws DataException if the files are missing or damaged

@@ -21,7 +21,10 @@ public final class Datasets {
     return List.copyOf(sets);
   }
 
-  /// The set called `name`, ready to load.
+  /// The set called `name`, or the one that lies at the path `name`, ready to load.
+  ///
+  /// A path may be a zip or a folder of PNG or JPEG pictures (EDM's layout, or one sub-folder a
+  /// class), CIFAR-10 or CIFAR-100 in binary form, or the four IDX files of MNIST's kind.
   ///
   /// @throws DataException if there is no such set, or it has yet to be fetched
   public static Dataset get(String name) {
@@ -29,6 +32,7 @@ public final class Datasets {
         list().stream()
             .filter(known -> known.name().equals(name))
             .findFirst()
+            .or(() -> DataPath.find(name).map(DataPath::open))
             .orElseThrow(() -> unknown(name));
     if (!set.available()) {
       throw new DataException(
@@ -37,6 +41,12 @@ public final class Datasets {
               .formatted(directory().resolve(name), name));
     }
     return set;
+  }
+
+  /// What a recipe should call the set that a user means: a known name, or an absolute path.
+  public static String lastingName(String name) {
+    boolean known = list().stream().anyMatch(set -> set.name().equals(name));
+    return known ? name : DataPath.find(name).map(Path::toString).orElse(name);
   }
 
   /// Where fetched sets are kept: `RETORT_DATA`, else `.cache/retort/data` of the user's home.
@@ -67,6 +77,6 @@ public final class Datasets {
         Stream.concat(
                 Stream.of(EmbeddedFashion.NAME), IdxPackage.ALL.stream().map(IdxPackage::name))
             .collect(Collectors.joining(", "));
-    return new DataException(name, "is not a known data set; known are " + known);
+    return new DataException(name, "is not a known data set, nor a path; known are " + known);
   }
 }

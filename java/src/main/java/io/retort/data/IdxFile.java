@@ -16,9 +16,10 @@ import java.util.zip.ZipException;
 /// Layout, big-endian: two zero bytes, the type (`0x08` = u8, the only one read), the rank, `rank`
 /// u32 sizes, then the values row-major to the end of the file. Nothing of a file is trusted: sizes
 /// are limited before memory is asked for, and the values must fill the file exactly.
-record IdxFile(int[] sizes, byte[] values) {
+public record IdxFile(int[] sizes, byte[] values) {
   private static final int TYPE_U8 = 0x08;
   private static final int MAX_SIDE = 4096;
+  private static final int MAX_RANK = 8;
   private static final int MAX_COUNT = 10_000_000;
   private static final long MAX_BYTES = 1L << 30;
   private static final int GZIP_MAGIC = 0x1f8b;
@@ -59,6 +60,25 @@ record IdxFile(int[] sizes, byte[] values) {
     }
   }
 
+  /// The sizes that the header of a file of any rank declares; its values are not read.
+  public static int[] sizes(Path file) {
+    try (var in = open(file)) {
+      int magic = in.readInt();
+      if (magic >>> 8 != TYPE_U8 || (magic & 0xff) == 0 || (magic & 0xff) > MAX_RANK) {
+        throw new DataException(
+            file.toString(),
+            "must be an IDX file of unsigned bytes, got magic %08x".formatted(magic));
+      }
+      return sizes(file.toString(), in, magic & 0xff);
+    } catch (EOFException e) {
+      throw new DataException(file.toString(), "is truncated", e);
+    } catch (ZipException e) {
+      throw new DataException(file.toString(), "is not a sound gzip file", e);
+    } catch (IOException e) {
+      throw DataException.of(file, e);
+    }
+  }
+
   private static DataInputStream open(Path file) throws IOException {
     InputStream in = new BufferedInputStream(Files.newInputStream(file), 1 << 16);
     try {
@@ -80,6 +100,12 @@ record IdxFile(int[] sizes, byte[] values) {
           "must be an IDX file of unsigned bytes with rank %d (magic %08x), got magic %08x"
               .formatted(rank, TYPE_U8 << 8 | rank, magic));
     }
+    int[] sizes = sizes(file, in, rank);
+    int total = Arrays.stream(sizes).reduce(1, Math::multiplyExact);
+    return new IdxFile(sizes, values(file, in, total, sizes));
+  }
+
+  private static int[] sizes(String file, DataInputStream in, int rank) throws IOException {
     var sizes = new int[rank];
     long total = 1;
     for (int i = 0; i < rank; i++) {
@@ -92,12 +118,12 @@ record IdxFile(int[] sizes, byte[] values) {
                 .formatted(i, limit, Integer.toUnsignedString(sizes[i])));
       }
       total *= sizes[i];
+      if (total > MAX_BYTES) {
+        throw new DataException(
+            file, "must hold at most %d values, declares more".formatted(MAX_BYTES));
+      }
     }
-    if (total > MAX_BYTES) {
-      throw new DataException(
-          file, "must hold at most %d values, declares %d".formatted(MAX_BYTES, total));
-    }
-    return new IdxFile(sizes, values(file, in, (int) total, sizes));
+    return sizes;
   }
 
   private static byte[] values(String file, DataInputStream in, int total, int[] sizes)

@@ -7,7 +7,8 @@ import java.util.Objects;
 ///
 /// The arrays are handed over, not copied (a full set is tens of megabytes): who builds an `Images`
 /// must not write to them afterwards, and neither may a reader. Labels are unsigned bytes.
-public record Images(int count, int height, int width, int channels, byte[] pixels, byte[] labels) {
+public record Images(int count, int height, int width, int channels, byte[] pixels, byte[] labels)
+    implements ImageSource {
   private static final float[] UNIT = unitTable();
 
   public Images {
@@ -25,23 +26,32 @@ public record Images(int count, int height, int width, int channels, byte[] pixe
   }
 
   /// Values per image: `height * width * channels`.
+  @Override
   public int imageSize() {
     return height * width * channels;
   }
 
   /// The class of image `index`, `0..255`.
+  @Override
   public int label(int index) {
     return Byte.toUnsignedInt(labels[index]);
   }
 
   /// Writes image `index` as `x / 127.5 - 1` to `out[offset ..]`, mirrored left to right if `flip`.
+  @Override
   public void copyUnit(int index, boolean flip, float[] out, int offset) {
     Objects.checkIndex(index, count);
-    int row = width * channels;
-    int from = index * imageSize();
-    for (int y = 0; y < height; y++, from += row, offset += row) {
+    copyUnit(pixels, index * imageSize(), this, flip, out, offset);
+  }
+
+  /// The same for the image that begins at `pixels[from]` and has the size of those of `like`.
+  static void copyUnit(
+      byte[] pixels, int from, ImageSource like, boolean flip, float[] out, int offset) {
+    int channels = like.channels();
+    int row = like.width() * channels;
+    for (int y = 0; y < like.height(); y++, from += row, offset += row) {
       if (flip) {
-        copyRowMirrored(from, out, offset);
+        copyRowMirrored(pixels, from, row, channels, out, offset);
       } else {
         for (int i = 0; i < row; i++) {
           out[offset + i] = UNIT[Byte.toUnsignedInt(pixels[from + i])];
@@ -50,16 +60,18 @@ public record Images(int count, int height, int width, int channels, byte[] pixe
     }
   }
 
-  private void copyRowMirrored(int from, float[] out, int offset) {
-    for (int x = 0; x < width; x++) {
-      int source = from + (width - 1 - x) * channels;
+  private static void copyRowMirrored(
+      byte[] pixels, int from, int row, int channels, float[] out, int offset) {
+    for (int i = 0; i < row; i += channels) {
+      int source = from + row - channels - i;
       for (int c = 0; c < channels; c++) {
-        out[offset + x * channels + c] = UNIT[Byte.toUnsignedInt(pixels[source + c])];
+        out[offset + i + c] = UNIT[Byte.toUnsignedInt(pixels[source + c])];
       }
     }
   }
 
   /// The images at `indices`, in that order, in fresh arrays.
+  @Override
   public Images select(int... indices) {
     int size = imageSize();
     var chosen = new byte[Math.multiplyExact(indices.length, size)];

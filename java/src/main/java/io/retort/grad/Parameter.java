@@ -2,19 +2,21 @@ package io.retort.grad;
 
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /// A named weight: a view into its [Parameters]' flat value and gradient arenas.
 public final class Parameter {
   private final Parameters owner;
   private final String name;
   private final Tensor value;
-  private final Tensor gradient;
+  private final long offset;
+  private @Nullable Tensor gradient;
 
-  Parameter(Parameters owner, String name, Tensor value, Tensor gradient) {
+  Parameter(Parameters owner, String name, Tensor value, long offset) {
     this.owner = owner;
     this.name = name;
     this.value = value;
-    this.gradient = gradient;
+    this.offset = offset;
   }
 
   public Parameters owner() {
@@ -36,6 +38,11 @@ public final class Parameter {
 
   /// Where gradients accumulate; zero it with [Parameters#zeroGradients].
   public Tensor gradient() {
-    return gradient;
+    Tensor made = gradient;
+    if (made == null) {
+      made = owner.gradient(value.shape(), offset);
+      gradient = made;
+    }
+    return made;
   }
 }

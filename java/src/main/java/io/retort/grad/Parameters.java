@@ -10,6 +10,7 @@ import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.SequencedMap;
+import org.jspecify.annotations.Nullable;
 
 /// The weights of one network: names and shapes over one flat float32 value arena and one gradient
 /// arena.
@@ -21,7 +22,7 @@ public final class Parameters implements AutoCloseable {
 
   private final Scope scope;
   private final Tensor values;
-  private final Tensor gradients;
+  private @Nullable Tensor gradients;
   private final SequencedMap<String, Parameter> byName = new LinkedHashMap<>();
 
   /// Arenas of zeroes for these names and shapes, in order; closed by the caller.
@@ -34,17 +35,12 @@ public final class Parameters implements AutoCloseable {
     long total = shapes.values().stream().mapToLong(Parameters::padded).sum();
     this.scope = scope;
     values = scope.zeros(Shape.of(total), DType.F32);
-    gradients = scope.zeros(Shape.of(total), DType.F32);
     long offset = 0;
     for (var entry : shapes.entrySet()) {
       Shape shape = entry.getValue();
       byName.put(
           entry.getKey(),
-          new Parameter(
-              this,
-              entry.getKey(),
-              values.view(scope, shape, offset),
-              gradients.view(scope, shape, offset)));
+          new Parameter(this, entry.getKey(), values.view(scope, shape, offset), offset));
       offset += padded(shape);
     }
   }
@@ -83,13 +79,24 @@ public final class Parameters implements AutoCloseable {
     return values;
   }
 
-  /// The flat gradient arena, laid out as [#values].
+  /// The flat gradient arena, laid out as [#values]; made of zeroes when it is first asked for, so
+  /// that a network that is only called holds its weights once.
   public Tensor gradients() {
-    return gradients;
+    Tensor made = gradients;
+    if (made == null) {
+      made = scope.zeros(values.shape(), DType.F32);
+      gradients = made;
+    }
+    return made;
   }
 
   public void zeroGradients() {
-    gradients.zero();
+    gradients().zero();
+  }
+
+  /// The part of the gradient arena that begins at `offset`.
+  Tensor gradient(Shape shape, long offset) {
+    return gradients().view(scope, shape, offset);
   }
 
   /// Copies every value from a network of the same layout.

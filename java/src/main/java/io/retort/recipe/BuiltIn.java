@@ -76,12 +76,17 @@ public final class BuiltIn {
 
   /// The file a metric-net run leaves in its folder.
   public static String metricNetFile(String data) {
-    return "lenet-" + data + ".safetensors";
+    return "lenet-" + plain(data) + ".safetensors";
   }
 
   /// The run directory in which a metric net of one's own is looked for.
   public static Path metricNetFolder(String data) {
-    return Datasets.directory().resolve("metric-net-" + data);
+    return Datasets.directory().resolve("metric-net-" + plain(data));
+  }
+
+  /// The name of a set as a part of a file name: sets of one's own are called by their path.
+  private static String plain(String data) {
+    return data.replaceAll("[^A-Za-z0-9._-]+", "_");
   }
 
   /// Gives `use` a private folder with copies of resources for as long as it runs; empty if one is

@@ -10,7 +10,7 @@ import java.util.List;
 /// the field names in snake case.
 ///
 /// @param method edm (a teacher), dmd2 (a one-step student) or classifier (the metric net)
-/// @param data name of a data set, as `retort data list` prints it
+/// @param data name of a data set, as `retort data list` prints it, or the path of one
 /// @param seed of every random number, at least 0
 /// @param steps length of the run
 /// @param precision of the activations while training

@@ -25,11 +25,15 @@ import org.snakeyaml.engine.v2.scanner.StreamReader;
 /// Reads recipes: YAML that states what differs from [Recipe#DEFAULT], then `key=value` settings on
 /// top.
 ///
-/// A recipe is untrusted text: at most 64 KiB, 16 levels deep, without anchors and tags; every
-/// mistake is a [RecipeException].
+/// A recipe is untrusted text: at most 64 KiB, 2,000 keys and values, 16 levels deep, without
+/// anchors and tags; every mistake is a [RecipeException].
 public final class RecipeReader {
   private static final int MAX_BYTES = 1 << 16;
   private static final int MAX_DEPTH = 16;
+
+  /// Keys, values and brackets: several times what naming every number of a recipe takes.
+  private static final int MAX_EVENTS = 2000;
+
   private static final String OPTION = "--set";
 
   private RecipeReader() {}
@@ -135,6 +139,7 @@ public final class RecipeReader {
   /// Refuses what a recipe never needs before anything recursive sees it.
   private static void requireShallow(String name, Iterator<Event> events) {
     int depth = 0;
+    int seen = 0;
     while (events.hasNext()) {
       Event event = events.next();
       depth +=
@@ -144,6 +149,9 @@ public final class RecipeReader {
             default -> 0;
           };
       String where = Records.where(name, event.getStartMark());
+      if (++seen > MAX_EVENTS) {
+        throw new RecipeException(where, "", "holds more than a recipe can");
+      }
       if (depth > MAX_DEPTH) {
         throw new RecipeException(where, "", "is nested too deeply");
       }

@@ -40,12 +40,13 @@ final class Records {
   /// @param source file name or option, for messages
   static <R extends Record> R read(R defaults, MappingNode node, String path, String source) {
     SequencedMap<String, @Nullable Object> values = values(defaults);
+    Map<String, RecordComponent> components = components(defaults.getClass());
     Set<String> seen = new HashSet<>();
     for (NodeTuple tuple : node.getValue()) {
       Node at = tuple.getKeyNode();
       String where = where(source, at.getStartMark());
       String key = at instanceof ScalarNode scalar ? scalar.getValue() : "";
-      RecordComponent component = components(defaults.getClass()).get(key);
+      RecordComponent component = components.get(key);
       String full = path + key;
       if (component == null) {
         throw new RecipeException(where, full, NearestName.unknown(key, values.sequencedKeySet()));

@@ -86,7 +86,7 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   /// The batches of the recipe's method.
   public BatchSampler batches(Method method) {
     return new BatchSampler(
-        data.train(), method.batch(), recipe.seed(), 0, data.card().flipAllowed());
+        data.trainingSource(), method.batch(), recipe.seed(), 0, data.card().flipAllowed());
   }
 
   /// The preconditioning of networks that are trained from nothing.

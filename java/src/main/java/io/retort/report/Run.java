@@ -119,7 +119,7 @@ public final class Run {
                   + " --set precision=float32");
     }
     int count = recipe.evaluation().count();
-    int most = Math.min(data.train().count(), data.test().count());
+    int most = Math.min(data.trainingSource().count(), data.test().count());
     if (recipe.method() != MethodName.CLASSIFIER && count > 0) {
       if (count > most) {
         throw new RecipeException(

@@ -43,7 +43,7 @@ public final class RunEvaluation implements AutoCloseable {
           "cannot be measured: the metric net sees %dx%d images only"
               .formatted(LeNet.SIDE, LeNet.SIDE));
     }
-    int most = Math.min(data.train().count(), data.test().count());
+    int most = Math.min(data.trainingSource().count(), data.test().count());
     if (count > most) {
       return Optional.of(
           "cannot be measured with %d images a row: there are only %d".formatted(count, most));

@@ -1,5 +1,7 @@
 package io.retort.tensor;
 
+import java.lang.foreign.MemorySegment;
+
 /// A device's memory: a caching pool of raw blocks, and the copies between it and Java arrays.
 ///
 /// One instance a device and process. Blocks are at least 64-byte aligned and uninitialised. Safe
@@ -40,6 +42,9 @@ public interface Memory {
 
   /// Copies `count` longs from memory into a Java array; waits for pending work.
   void read(long address, long[] target, int offset, int count);
+
+  /// Copies all bytes of a segment, such as a part of a mapped file, into memory.
+  void write(long address, MemorySegment source);
 
   /// Copies raw bytes from a Java array into memory.
   void write(long address, byte[] source, int offset, int count);

@@ -1,5 +1,6 @@
 package io.retort.tensor;
 
+import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /// A dense row-major array in a device's memory, owned by a [Scope].
@@ -86,6 +87,32 @@ public final class Tensor {
     requireType(DType.I64);
     requireLength(values.length);
     memory().write(address(), values, 0, values.length);
+    return this;
+  }
+
+  /// Copies float32 values in from a segment that holds them in this machine's byte order.
+  ///
+  /// @throws ShapeException if the segment has another length
+  public Tensor set(MemorySegment values) {
+    requireType(DType.F32);
+    if (values.byteSize() != bytes()) {
+      throw new ShapeException(
+          "tensor " + shape + " holds " + bytes() + " bytes, got " + values.byteSize());
+    }
+    memory().write(address(), values);
+    return this;
+  }
+
+  /// Copies float32 values over the elements from `offset` on.
+  ///
+  /// @throws ShapeException if they do not fit
+  public Tensor set(long offset, float[] values, int count) {
+    requireType(DType.F32);
+    if (offset < 0 || count > elements() - offset) {
+      throw new ShapeException(
+          "tensor " + shape + " has no " + count + " elements from " + offset + " on");
+    }
+    memory().write(address() + offset * Float.BYTES, values, 0, count);
     return this;
   }
 

@@ -44,7 +44,7 @@ class ExitStatusTest {
   @ParameterizedTest
   @MethodSource("failures")
   void knownFailuresSayWhatIsWrong(Throwable failure, int code, String sentence) {
-    assertThat(ExitStatus.of(failure)).isEqualTo(new ExitStatus(code, sentence));
+    assertThat(ExitStatus.of(failure)).isEqualTo(new ExitStatus(code, sentence, ""));
   }
 
   @ParameterizedTest

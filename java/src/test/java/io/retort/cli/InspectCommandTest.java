@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.retort.checkpoint.NpyFile;
 import io.retort.checkpoint.SafetensorsWriter;
+import io.retort.data.Pictures;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -70,5 +71,58 @@ class InspectCommandTest {
     Path file = folder.resolve("a.npy");
     NpyFile.write(file, new double[6], 2, 3);
     assertThat(Call.of("inspect", file).succeeded().out()).contains("f8", "(2, 3)", "48");
+  }
+
+  @Test
+  void pyTorchFilesAreListedAndPicklesConverted() throws IOException {
+    Path file = Call.resource("/golden/pt_sample.pt");
+    assertThat(Call.of("inspect", file).succeeded().out())
+        .contains("conv.weight  F32", "(2, 4)", "BF16", "4 tensors");
+    Path snapshot = Files.write(folder.resolve("network-snapshot.pkl"), new byte[] {-128, 4, '.'});
+    Call refused = Call.of("inspect", snapshot);
+    assertThat(refused.status()).isEqualTo(ExitStatus.FAILURE);
+    assertThat(refused.err().lines()).hasSize(7);
+    assertThat(refused.err()).contains("import json, pickle", "save_file(", "init_kwargs");
+  }
+
+  @Test
+  void numpyArchivesAreListed() {
+    assertThat(Call.of("inspect", Call.resource("/golden/fidref.npz")).succeeded().out())
+        .contains("mu", "(4)", "sigma", "(4, 4)", "2 tensors, 20 elements, 160 B");
+  }
+
+  @Test
+  void dataSetsPicturesAndIdxFilesAreListed() throws IOException {
+    Path zip = Pictures.edmZip(folder.resolve("set.zip"), 20, 8, 3, 5);
+    assertThat(Call.of("inspect", zip, "--json").json().get("classes")).isEqualTo(5L);
+    assertThat(Call.of("inspect", zip).succeeded().out()).contains("8x8x3", "18 pictures to learn");
+    Path png = Files.write(folder.resolve("x.png"), Pictures.png(3, 7, 1, 1));
+    assertThat(Call.of("inspect", png, "--json").json().get("width")).isEqualTo(7L);
+    byte[] idx = {0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 5, 6};
+    assertThat(Call.of("inspect", Files.write(folder.resolve("idx2-ubyte"), idx)).out())
+        .contains("u8", "(1, 2)");
+  }
+
+  @Test
+  void eventsAreListedByTag() throws IOException {
+    Path file = folder.resolve("events.out.tfevents.1.host");
+    Files.copy(Call.resource("/golden/sample.tfevents"), file);
+    Map<?, ?> json = Call.of("inspect", file, "--json").json();
+    assertThat(json.get("version")).isEqualTo("brain.Event:2");
+    assertThat(json.get("tags").toString())
+        .contains("tag=loss/g, kind=scalar, values=1, first_step=3, last_step=3, last_value=0.5");
+    assertThat(Call.of("inspect", file).succeeded().out()).contains("grid", "image", "histogram");
+  }
+
+  @Test
+  void onnxFilesAreListed() {
+    Path file = Call.resource("/golden/block_adm_attn2_opset17.onnx");
+    Map<?, ?> json = Call.of("inspect", file, "--json").json();
+    assertThat(json.get("opset")).isEqualTo(17L);
+    assertThat((List<?>) json.get("inputs"))
+        .isNotEmpty()
+        .allSatisfy(input -> assertThat(input.toString()).contains("FLOAT ["));
+    assertThat(((Map<?, ?>) json.get("nodes")).get("Softmax")).isNotNull();
+    assertThat((long) json.get("weight_bytes")).isBetween(50_000L, 101_820L);
   }
 }

@@ -99,8 +99,8 @@ class DatasetsTest {
     assertThatThrownBy(() -> Datasets.get("cifar"))
         .isInstanceOf(DataException.class)
         .hasMessage(
-            "cifar: is not a known data set; known are fashion-mnist-embedded, fashion-mnist,"
-                + " mnist");
+            "cifar: is not a known data set, nor a path; known are fashion-mnist-embedded,"
+                + " fashion-mnist, mnist");
   }
 
   @Test

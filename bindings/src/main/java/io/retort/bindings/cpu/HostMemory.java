@@ -130,6 +130,11 @@ public final class HostMemory {
     MemorySegment.copy(source, offset, ALL, ValueLayout.JAVA_BYTE, address, count);
   }
 
+  /// Copies all bytes of a segment, such as a mapped file.
+  public static void write(long address, MemorySegment source) {
+    MemorySegment.copy(source, 0, ALL, address, source.byteSize());
+  }
+
   /// Copies `count` bytes to a Java array.
   public static void read(long address, byte[] target, int offset, int count) {
     MemorySegment.copy(ALL, ValueLayout.JAVA_BYTE, address, target, offset, count);
