@@ -65,7 +65,25 @@ public record ModelFile(
   /// Saves weights and configuration into `folder`; each file appears whole or not at all.
   public static void save(
       Path folder, Denoiser denoiser, Parameters parameters, Map<String, String> metadata) {
-    Path config = folder.resolve(CONFIG);
+    write(folder.resolve(WEIGHTS), denoiser, parameters, metadata);
+  }
+
+  /// Writes the same model to another `.safetensors` file, with `config.json` beside it.
+  ///
+  /// @throws CheckpointException if the configuration of another network is already there
+  public void copyTo(Path target) {
+    Path config = target.resolveSibling(CONFIG);
+    if (Files.exists(config)
+        && !ModelConfig.of(ModelConfig.read(config)).equals(ModelConfig.of(denoiser))) {
+      throw new CheckpointException(
+          config, "", "describes another network; export into a folder of its own");
+    }
+    write(target, denoiser, parameters, metadata);
+  }
+
+  private static void write(
+      Path file, Denoiser denoiser, Parameters parameters, Map<String, String> metadata) {
+    Path config = file.resolveSibling(CONFIG);
     try {
       String json = Json.writeIndented(ModelConfig.of(denoiser));
       AtomicFile.write(config, json.getBytes(StandardCharsets.UTF_8));
@@ -75,7 +93,7 @@ public record ModelFile(
     SafetensorsWriter writer = new SafetensorsWriter();
     metadata.forEach(writer::metadata);
     Weights.declare(writer, "", parameters);
-    writer.write(folder.resolve(WEIGHTS));
+    writer.write(file);
   }
 
   @Override
