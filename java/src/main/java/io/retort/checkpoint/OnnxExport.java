@@ -69,7 +69,13 @@ public record OnnxExport(int opset, Labels labels, OptionalDouble oneStep) {
     double told = levels.noise(oneStep.orElse(1));
     OnnxGraph graph = new OnnxGraph(opset);
     try (OnnxTrace trace =
-        new OnnxTrace(backend, network, model.parameters(), (float) told, labels != Labels.NONE)) {
+        new OnnxTrace(
+            backend,
+            network,
+            model.parameters(),
+            (float) told,
+            oneStep.isPresent(),
+            labels != Labels.NONE)) {
       build(graph, trace, network, levels);
       long bytes = OnnxFile.write(file, graph, about(network), metadata(model));
       return new Summary(

@@ -90,17 +90,24 @@ final class OnnxTrace implements AutoCloseable {
   /// Runs the network.
   ///
   /// @param noise what it is told about the noise level
+  /// @param fixed whether that is all it will be told
   /// @param labelled whether classes are given; else every row of the one-hot input is zero
   /// @throws IllegalArgumentException in one sentence, if what the network does depends on the
   ///   batch
   OnnxTrace(
-      Backend backend, DiffusionNet network, Parameters parameters, float noise, boolean labelled) {
+      Backend backend,
+      DiffusionNet network,
+      Parameters parameters,
+      float noise,
+      boolean fixed,
+      boolean labelled) {
     parameters.all().forEach(parameter -> weights.put(parameter.value(), parameter));
     scope = new Scope(backend.memory());
     otherScope = new Scope(backend.memory());
     try {
       Pass pass = run(backend, scope, network, parameters, noise, labelled, BATCH);
-      Pass other = run(backend, otherScope, network, parameters, noise, labelled, OTHER_BATCH);
+      float otherNoise = fixed ? noise : noise + 1;
+      Pass other = run(backend, otherScope, network, parameters, otherNoise, labelled, OTHER_BATCH);
       this.x = known(pass.x, other.x);
       this.noise = known(pass.noise, other.noise);
       this.labels =
@@ -170,8 +177,8 @@ final class OnnxTrace implements AutoCloseable {
     return new Pass(x, level.value(), labels, result.value(), calls);
   }
 
-  /// Other classes for another batch, so that a network that reads them outside of its ops is found
-  /// out.
+  /// Other classes for another batch (as the noise and the pixels are others), so that a network
+  /// that reads them outside of its ops is found out.
   private static @Nullable Tensor labels(Scope scope, int classes, boolean labelled, int batch) {
     if (classes == 0) {
       return null;
@@ -220,7 +227,8 @@ final class OnnxTrace implements AutoCloseable {
       return value;
     }
     Value value = known(tensor, other);
-    boolean constant = value.batchAxis < 0 ? same(tensor, other) : value.uniform();
+    boolean constant =
+        value.batchAxis < 0 ? same(tensor, other) : value.uniform() && sameRow(tensor, other);
     if (!constant) {
       throw new IllegalArgumentException(
           "export: the network computes an input of %s, %s, outside of its ops; a graph cannot repeat that"
@@ -243,6 +251,12 @@ final class OnnxTrace implements AutoCloseable {
     return tensor.dtype() == DType.I64
         ? Arrays.equals(tensor.longs(), other.longs())
         : Arrays.equals(tensor.floats(), other.floats());
+  }
+
+  /// Whether the first rows of two batches are equal.
+  private static boolean sameRow(Tensor tensor, Tensor other) {
+    int size = Math.toIntExact(tensor.elements() / BATCH);
+    return Arrays.equals(tensor.floats(), 0, size, other.floats(), 0, size);
   }
 
   private static int batchAxis(Shape shape, Shape other) {
