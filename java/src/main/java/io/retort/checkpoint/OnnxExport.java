@@ -3,6 +3,7 @@ package io.retort.checkpoint;
 import io.retort.checkpoint.OnnxConstant.Type;
 import io.retort.checkpoint.OnnxGraph.Port;
 import io.retort.checkpoint.OnnxLowering.Layout;
+import io.retort.diffusion.Level;
 import io.retort.diffusion.Preconditioning;
 import io.retort.net.DiffusionNet;
 import io.retort.op.Backend;
@@ -65,8 +66,8 @@ public record OnnxExport(int opset, Labels labels, OptionalDouble oneStep) {
   /// @throws IllegalArgumentException in one sentence, if the network has no form in ONNX
   public Summary write(Path file, ModelFile model, Backend backend) {
     DiffusionNet network = model.denoiser().network();
-    Preconditioning levels = new Preconditioning.Edm(model.denoiser().sigmaData());
-    double told = levels.noise(oneStep.orElse(1));
+    Preconditioning levels = model.denoiser().preconditioning();
+    double told = levels.at(Level.of(oneStep.orElse(1))).noise();
     OnnxGraph graph = new OnnxGraph(opset);
     try (OnnxTrace trace =
         new OnnxTrace(
@@ -148,7 +149,8 @@ public record OnnxExport(int opset, Labels labels, OptionalDouble oneStep) {
       Preconditioning levels,
       String noise) {
     double sigma = oneStep.orElseThrow();
-    lowering.bind(trace.x(), Layout.FIRST, graph.times(noise, sigma * levels.in(sigma)));
+    Preconditioning.Coefficients factors = levels.at(Level.of(sigma));
+    lowering.bind(trace.x(), Layout.FIRST, graph.times(noise, sigma * factors.in()));
     lowering.lower(trace.steps());
     String raw = lowering.in(trace.out(), Layout.FIRST);
     graph.last(

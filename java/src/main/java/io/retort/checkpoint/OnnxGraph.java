@@ -146,6 +146,12 @@ final class OnnxGraph {
         _ -> add(OnnxConstant.doubles(fresh("exact"), List.of(), new double[] {value})));
   }
 
+  /// An int64 scalar.
+  String index(long value) {
+    return shared.computeIfAbsent(
+        "i" + value, _ -> add(OnnxConstant.longs(fresh("index"), List.of(), new long[] {value})));
+  }
+
   /// A list of integers: shapes, axes, starts.
   String longs(long... values) {
     return shared.computeIfAbsent(

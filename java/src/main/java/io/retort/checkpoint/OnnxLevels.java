@@ -3,7 +3,9 @@ package io.retort.checkpoint;
 import static io.retort.checkpoint.OnnxNode.whole;
 
 import io.retort.checkpoint.OnnxConstant.Type;
+import io.retort.diffusion.BetaSchedule;
 import io.retort.diffusion.Preconditioning;
+import java.util.Arrays;
 import java.util.List;
 
 /// [Preconditioning] inside the graph: what its four functions make of the input `sigma (N)`.
@@ -26,8 +28,6 @@ final class OnnxLevels {
   }
 
   /// The coefficients at the levels `sigma`.
-  ///
-  /// @throws IllegalArgumentException naming the kind, if it has no form in ONNX here
   Coefficients of(Preconditioning kind, String sigma) {
     graph.enter("preconditioning");
     String s = graph.cast(sigma, Type.DOUBLE);
@@ -42,6 +42,8 @@ final class OnnxLevels {
                   images(graph.exact(1)),
                   graph.cast(log(mul(s, graph.exact(0.5))), Type.FLOAT));
           case Preconditioning.Iddpm iddpm -> variancePreserving(s, index(iddpm, s));
+          case Preconditioning.Discrete discrete -> discrete(discrete, s);
+          case Preconditioning.Flow flow -> flow(flow, s);
         };
     graph.enter("");
     return coefficients;
@@ -66,6 +68,71 @@ final class OnnxLevels {
         images(graph.node("Neg", List.of(s))),
         images(div(graph.exact(1), root)),
         graph.cast(noise, Type.FLOAT));
+  }
+
+  private Coefficients discrete(Preconditioning.Discrete kind, String s) {
+    String noise = time(kind.schedule(), s);
+    String norm = root(add(mul(s, s), graph.exact(1)));
+    return switch (kind.prediction()) {
+      case EPSILON -> variancePreserving(s, noise);
+      case SAMPLE ->
+          new Coefficients(
+              images(graph.exact(0)),
+              images(graph.exact(1)),
+              images(div(graph.exact(1), norm)),
+              graph.cast(noise, Type.FLOAT));
+      case V ->
+          new Coefficients(
+              images(div(graph.exact(1), mul(norm, norm))),
+              images(graph.node("Neg", List.of(div(s, norm)))),
+              images(div(graph.exact(1), norm)),
+              graph.cast(noise, Type.FLOAT));
+    };
+  }
+
+  private Coefficients flow(Preconditioning.Flow flow, String s) {
+    String length = add(s, graph.exact(1));
+    String t = div(s, length);
+    return new Coefficients(
+        images(div(graph.exact(1), length)),
+        images(graph.node("Neg", List.of(t))),
+        images(div(graph.exact(1), length)),
+        graph.cast(mul(t, graph.exact(flow.timeScale())), Type.FLOAT));
+  }
+
+  /// The time step of a noise level, interpolated along ln sigma between the two around it.
+  private String time(BetaSchedule schedule, String s) {
+    double[] logs = new double[schedule.steps()];
+    Arrays.setAll(logs, t -> Math.log(schedule.sigma(t)));
+    String every = graph.row(logs);
+    String log = log(s);
+    String reached =
+        graph.cast(
+            graph.node("LessOrEqual", List.of(every, graph.reshape(log, List.of(-1L, 1L)))),
+            Type.INT64);
+    String count = graph.node("ReduceSum", List.of(reached, graph.longs(1)), whole("keepdims", 0));
+    String low =
+        graph.node(
+            "Clip",
+            List.of(
+                graph.node("Sub", List.of(count, graph.index(1))),
+                graph.index(0),
+                graph.index(logs.length - 2L)));
+    String list = graph.reshape(every, List.of(-1L));
+    String from = graph.node("Gather", List.of(list, low));
+    String to = graph.node("Gather", List.of(list, add(low, graph.index(1))));
+    String part = div(graph.node("Sub", List.of(log, from)), graph.node("Sub", List.of(to, from)));
+    String time =
+        graph.node(
+            "Clip",
+            List.of(
+                add(graph.cast(low, Type.DOUBLE), part),
+                graph.exact(0),
+                graph.exact(logs.length - 1.0)));
+    String whole = graph.node("Round", List.of(time));
+    String away = graph.node("Abs", List.of(graph.node("Sub", List.of(time, whole))));
+    String near = graph.node("Less", List.of(away, graph.exact(BetaSchedule.SNAP)));
+    return graph.node("Where", List.of(near, whole, time));
   }
 
   /// `(M - 1) t` with t the positive root of `betaD t^2 / 2 + betaMin t = ln(1 + sigma^2)`.

@@ -22,9 +22,11 @@ public final class BetaSchedule {
     COSINE
   }
 
+  /// A time nearer to a whole step than this is that step.
+  public static final double SNAP = 1e-3;
+
   private static final double COSINE_OFFSET = 0.008;
   private static final double LARGEST_BETA = 0.999;
-  private static final double SNAP = 1e-3;
 
   private final Kind kind;
   private final double start;

@@ -2,11 +2,14 @@ package io.retort.checkpoint;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import io.retort.backend.CpuBackend;
 import io.retort.checkpoint.OnnxExport.Labels;
+import io.retort.diffusion.BetaSchedule;
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.ImageSampler;
+import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -393,6 +396,59 @@ class OnnxOpsTest {
         assertThat(OrtModel.distance(ort.run(), expected))
             .as("batch %d, largest %g", batch, largest)
             .isLessThan(4e-6 * largest);
+      }
+    }
+  }
+
+  static Stream<Preconditioning> preconditionings() {
+    BetaSchedule ddpm = BetaSchedule.ddpm();
+    BetaSchedule terminal =
+        new BetaSchedule(BetaSchedule.Kind.SCALED_LINEAR, 0.00085, 0.012, 1000, true);
+    return Stream.of(
+        new Preconditioning.Edm(0.5),
+        Preconditioning.Vp.DEFAULT,
+        new Preconditioning.Ve(),
+        Preconditioning.Iddpm.DEFAULT,
+        new Preconditioning.Discrete(ddpm, Preconditioning.Discrete.Prediction.EPSILON),
+        new Preconditioning.Discrete(ddpm, Preconditioning.Discrete.Prediction.SAMPLE),
+        new Preconditioning.Discrete(terminal, Preconditioning.Discrete.Prediction.V),
+        new Preconditioning.Flow(1000));
+  }
+
+  /// A network that passes on x and the waves of what it is told.
+  @ParameterizedTest
+  @MethodSource("preconditionings")
+  void preconditioningIsInsideTheGraph(Preconditioning preconditioning) {
+    Body body =
+        (w, x, noise, labels) -> {
+          Var waves = noise.sinusoid(8, 10000, false, false).linear(w.of("wave.weight"));
+          return x.addBroadcast(vectors(waves, 1, 1));
+        };
+    Toy net = new Toy(body, 0);
+    float[] sigma = {0.002f, 0.00999f, 0.05f, 0.3f, 1, 4, 9.3f, 80, 157};
+    Path file = folder.resolve("toy.onnx");
+    try (Parameters parameters = net.plan().initialise(backend.memory(), 7)) {
+      ModelFile model =
+          new ModelFile(
+              folder, new Denoiser(net, preconditioning), parameters, new LinkedHashMap<>());
+      ImageSampler engine = ImageSampler.of(backend, model.denoiser(), parameters, 1);
+      new OnnxExport(17, Labels.IDS, OptionalDouble.empty()).write(file, model, backend);
+      float[] x = engine.latents(11, 0, sigma.length);
+      int size = x.length / sigma.length;
+      for (int i = 0; i < x.length; i++) {
+        x[i] *= sigma[i / size];
+      }
+      float[] expected = planes(engine.denoise(x, sigma, null));
+      try (OrtModel ort = new OrtModel(file)) {
+        float[] d =
+            ort.set("x", planes(x), sigma.length, CHANNELS, SIDE, SIDE)
+                .set("sigma", sigma, sigma.length)
+                .run();
+        for (int i = 0; i < d.length; i++) {
+          assertThat(d[i])
+              .as("sigma %s", sigma[i / size])
+              .isCloseTo(expected[i], within(2e-6f * Math.max(1, sigma[i / size])));
+        }
       }
     }
   }
