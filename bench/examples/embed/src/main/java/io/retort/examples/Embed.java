@@ -57,7 +57,7 @@ public final class Embed {
     for (int i = 0; i < images.length; i++) {
       for (int y = 0; y < SIDE; y++) {
         for (int x = 0; x < SIDE; x++) {
-          int grey = (int) Math.clamp(Math.round(images[i][0][y][x] * 127.5 + 127.5), 0, 255);
+          int grey = Math.clamp(Math.round(images[i][0][y][x] * 127.5 + 127.5), 0, 255);
           row.getRaster().setSample(i * SIDE + x, y, 0, grey);
         }
       }
