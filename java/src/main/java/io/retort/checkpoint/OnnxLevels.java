@@ -131,7 +131,7 @@ final class OnnxLevels {
                 graph.exact(logs.length - 1.0)));
     String whole = graph.node("Round", List.of(time));
     String away = graph.node("Abs", List.of(graph.node("Sub", List.of(time, whole))));
-    String near = graph.node("Less", List.of(away, graph.exact(BetaSchedule.SNAP)));
+    String near = graph.node("Less", List.of(away, graph.exact(schedule.snap())));
     return graph.node("Where", List.of(near, whole, time));
   }
 

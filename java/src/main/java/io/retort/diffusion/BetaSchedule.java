@@ -22,11 +22,9 @@ public final class BetaSchedule {
     COSINE
   }
 
-  /// A time nearer to a whole step than this is that step.
-  public static final double SNAP = 1e-3;
-
   private static final double COSINE_OFFSET = 0.008;
   private static final double LARGEST_BETA = 0.999;
+  private static final double SNAP = 1e-3;
 
   private final Kind kind;
   private final double start;
@@ -154,6 +152,11 @@ public final class BetaSchedule {
   /// T, the number of time steps.
   public int steps() {
     return betas.length;
+  }
+
+  /// How near a time must be to a whole step to be that step.
+  public double snap() {
+    return SNAP;
   }
 
   /// alpha_bar of time step t; 1 before the first.
