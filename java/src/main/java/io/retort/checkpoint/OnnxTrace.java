@@ -8,6 +8,7 @@ import io.retort.net.DiffusionNet;
 import io.retort.op.Backend;
 import io.retort.op.Op;
 import io.retort.op.Reshape;
+import io.retort.op.Slice;
 import io.retort.tensor.DType;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
@@ -87,7 +88,7 @@ final class OnnxTrace implements AutoCloseable {
   private final @Nullable Value labels;
   private final Value out;
 
-  /// Runs the network.
+  /// Runs the network; channels of its output after those of the image are cut off.
   ///
   /// @param noise what it is told about the noise level
   /// @param fixed whether that is all it will be told
@@ -174,7 +175,9 @@ final class OnnxTrace implements AutoCloseable {
             level,
             labels == null ? null : tape.constant(labels),
             null);
-    return new Pass(x, level.value(), labels, result.value(), calls);
+    boolean more = result.shape().last() > network.imageChannels();
+    Var images = more ? tape.apply(new Slice(3, 0, network.imageChannels()), result) : result;
+    return new Pass(x, level.value(), labels, images.value(), calls);
   }
 
   /// Other classes for another batch (as the noise and the pixels are others), so that a network

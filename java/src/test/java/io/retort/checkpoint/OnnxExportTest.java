@@ -168,7 +168,7 @@ class OnnxExportTest {
   }
 
   /// Images `(N, H, W, C)` as `(N, C, H, W)`.
-  private static float[] nchw(float[] values, Shape image) {
+  static float[] nchw(float[] values, Shape image) {
     int pixels = Math.toIntExact(image.dim(1) * image.dim(2));
     int channels = Math.toIntExact(image.dim(3));
     var planes = new float[values.length];
