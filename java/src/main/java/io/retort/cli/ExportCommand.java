@@ -4,7 +4,6 @@ import io.retort.backend.CpuBackend;
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.OnnxExport;
 import io.retort.checkpoint.OnnxExport.Labels;
-import io.retort.diffusion.ImageSampler;
 import io.retort.op.Backend;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -145,13 +144,12 @@ final class ExportCommand implements Callable<Integer> {
     if (labels != null && taken != Labels.NONE && model.denoiser().network().classes() == 0) {
       throw new UsageException("--labels: the model is unconditional, it takes no labels");
     }
-    ImageSampler sampler = ModelArgument.sampler(backend, model, null);
-    boolean generator = oneStep != null ? oneStep : sampler.steps() == 1;
+    boolean generator = oneStep != null ? oneStep : model.oneStep();
     OnnxExport export =
         new OnnxExport(
             opset != null ? opset : OPSET,
             taken,
-            generator ? OptionalDouble.of(sampler.sigmas().max()) : OptionalDouble.empty());
+            generator ? OptionalDouble.of(model.sigmaMax()) : OptionalDouble.empty());
     report(target, ONNX, export.write(target.path(), model, backend));
   }
 
