@@ -24,13 +24,13 @@ public record ModelFile(
   public static final String WEIGHTS = "model.safetensors";
   public static final String CONFIG = "config.json";
 
-  private static final double MOST_SIGMA = 1e6;
-
   /// Metadata key: network evaluations the model is meant to be sampled with.
   public static final String EVALUATIONS = "retort.evaluations";
 
   /// Metadata key: noise level that sampling starts from.
   public static final String SIGMA_MAX = "retort.sigma_max";
+
+  private static final double MOST_SIGMA = 1e6;
 
   /// Loads a model.
   ///
@@ -58,28 +58,6 @@ public record ModelFile(
       }
       return new ModelFile(file, denoiser, parameters, reader.metadata());
     }
-  }
-
-  /// Whether the model was made to draw in one step.
-  public boolean oneStep() {
-    return "1".equals(metadata.get(EVALUATIONS));
-  }
-
-  /// The noise level that sampling starts from: the model's own, else EDM's.
-  ///
-  /// @throws CheckpointException if the metadata gives none that can be
-  public double sigmaMax() {
-    String text = metadata.get(SIGMA_MAX);
-    try {
-      double sigma = text == null ? KarrasSigmas.EDM.max() : Double.parseDouble(text);
-      if (sigma > 0 && sigma <= MOST_SIGMA) {
-        return sigma;
-      }
-    } catch (NumberFormatException e) {
-      // said below
-    }
-    throw new CheckpointException(
-        file, "", "metadata %s must be a number above 0, got %s".formatted(SIGMA_MAX, text));
   }
 
   /// The same model, its weights shared, with activations of another type.
@@ -119,6 +97,28 @@ public record ModelFile(
     metadata.forEach(writer::metadata);
     Weights.declare(writer, "", parameters);
     writer.write(file);
+  }
+
+  /// Whether the model was made to draw in one step.
+  public boolean oneStep() {
+    return "1".equals(metadata.get(EVALUATIONS));
+  }
+
+  /// The noise level that sampling starts from: the model's own, else EDM's.
+  ///
+  /// @throws CheckpointException if the metadata gives none that can be
+  public double sigmaMax() {
+    String text = metadata.get(SIGMA_MAX);
+    try {
+      double sigma = text == null ? KarrasSigmas.EDM.max() : Double.parseDouble(text);
+      if (sigma > 0 && sigma <= MOST_SIGMA) {
+        return sigma;
+      }
+    } catch (NumberFormatException e) {
+      // said below
+    }
+    throw new CheckpointException(
+        file, "", "metadata %s must be a number above 0, got %s".formatted(SIGMA_MAX, text));
   }
 
   @Override
