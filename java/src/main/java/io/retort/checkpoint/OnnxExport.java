@@ -10,7 +10,6 @@ import io.retort.op.Backend;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.stream.LongStream;
 
@@ -78,7 +77,7 @@ public record OnnxExport(int opset, Labels labels, OptionalDouble oneStep) {
             oneStep.isPresent(),
             labels != Labels.NONE)) {
       build(graph, trace, network, levels);
-      long bytes = OnnxFile.write(file, graph, about(network), metadata(model));
+      long bytes = OnnxFile.write(file, graph, about(network), model.metadata());
       return new Summary(
           bytes,
           graph.nodes().size(),
@@ -191,10 +190,6 @@ public record OnnxExport(int opset, Labels labels, OptionalDouble oneStep) {
             : "Denoiser: D(x; sigma), the estimate of the clean images in x = clean + sigma noise";
     return "%s. Images (N, %d, %d, %d), about in [-1, 1]."
         .formatted(what, network.imageChannels(), network.resolution(), network.resolution());
-  }
-
-  private static Map<String, String> metadata(ModelFile model) {
-    return model.metadata();
   }
 
   private static String text(Port port) {

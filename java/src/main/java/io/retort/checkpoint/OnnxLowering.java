@@ -1,5 +1,7 @@
 package io.retort.checkpoint;
 
+import static java.util.Objects.requireNonNull;
+
 import io.retort.checkpoint.OnnxTrace.Step;
 import io.retort.checkpoint.OnnxTrace.Value;
 import io.retort.tensor.DType;
@@ -229,10 +231,10 @@ final class OnnxLowering {
       axes.add(axis);
     }
     if (layout == Layout.FIRST) {
-      return graph.transpose(String.valueOf(place.names.get(Layout.LAST)), first(axes));
+      return graph.transpose(requireNonNull(place.names.get(Layout.LAST)), first(axes));
     }
     axes.add(axes.remove(1));
-    return graph.transpose(String.valueOf(place.names.get(Layout.FIRST)), axes);
+    return graph.transpose(requireNonNull(place.names.get(Layout.FIRST)), axes);
   }
 
   private static List<Long> pad(List<Long> dims, int rank) {

@@ -164,7 +164,8 @@ class ExportCommandTest {
     Call.of("export", model, "--format", "tflite", "--out", out).refused(2, "got 'tflite'");
     Call.of("export", model, "--format", "onnx", "--out", file("x.bin"))
         .refused(2, "must end in .onnx");
-    Call.of("export", model, "--out", file("x.bin")).refused(2, "must end in .safetensors");
+    Call.of("export", model, "--out", file("x.bin"))
+        .refused(2, "must end in .onnx or .safetensors");
     Call.of("export", model, "--opset", 16, "--out", out).refused(2, "from 17 to 21, got 16");
     Call.of("export", model, "--labels", "names", "--out", out).refused(2, "got 'names'");
     Call.of("export", model, "--opset", 17, "--out", file("x.safetensors"))
