@@ -2,6 +2,7 @@ package io.retort.checkpoint;
 
 import io.retort.data.Json;
 import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.KarrasSigmas;
 import io.retort.grad.Parameters;
 import io.retort.tensor.DType;
 import io.retort.tensor.Memory;
@@ -33,6 +34,8 @@ public record ModelFile(
 
   /// Metadata key: noise level that sampling starts from.
   public static final String SIGMA_MAX = "retort.sigma_max";
+
+  private static final double MOST_SIGMA = 1e6;
 
   /// Loads a model.
   ///
@@ -83,7 +86,25 @@ public record ModelFile(
   /// Saves weights and configuration into `folder`; each file appears whole or not at all.
   public static void save(
       Path folder, Denoiser denoiser, Parameters parameters, Map<String, String> metadata) {
-    Path config = folder.resolve(CONFIG);
+    write(folder.resolve(WEIGHTS), denoiser, parameters, metadata);
+  }
+
+  /// Writes the same model to another `.safetensors` file, with `config.json` beside it.
+  ///
+  /// @throws CheckpointException if the configuration of another network is already there
+  public void copyTo(Path target) {
+    Path config = target.resolveSibling(CONFIG);
+    if (Files.exists(config)
+        && !ModelConfig.of(ModelConfig.read(config)).equals(ModelConfig.of(denoiser))) {
+      throw new CheckpointException(
+          config, "", "describes another network; export into a folder of its own");
+    }
+    write(target, denoiser, parameters, metadata);
+  }
+
+  private static void write(
+      Path file, Denoiser denoiser, Parameters parameters, Map<String, String> metadata) {
+    Path config = file.resolveSibling(CONFIG);
     try {
       String json = Json.writeIndented(ModelConfig.of(denoiser));
       AtomicFile.write(config, json.getBytes(StandardCharsets.UTF_8));
@@ -93,7 +114,29 @@ public record ModelFile(
     SafetensorsWriter writer = new SafetensorsWriter();
     metadata.forEach(writer::metadata);
     Weights.declare(writer, "", parameters);
-    writer.write(folder.resolve(WEIGHTS));
+    writer.write(file);
+  }
+
+  /// Whether the model was made to draw in one step.
+  public boolean oneStep() {
+    return "1".equals(metadata.get(EVALUATIONS));
+  }
+
+  /// The noise level that sampling starts from: the model's own, else EDM's.
+  ///
+  /// @throws CheckpointException if the metadata gives none that can be
+  public double sigmaMax() {
+    String text = metadata.get(SIGMA_MAX);
+    try {
+      double sigma = text == null ? KarrasSigmas.EDM.max() : Double.parseDouble(text);
+      if (sigma > 0 && sigma <= MOST_SIGMA) {
+        return sigma;
+      }
+    } catch (NumberFormatException e) {
+      // said below
+    }
+    throw new CheckpointException(
+        file, "", "metadata %s must be a number above 0, got %s".formatted(SIGMA_MAX, text));
   }
 
   @Override

@@ -182,7 +182,7 @@ public final class SafetensorsWriter {
     return header.array();
   }
 
-  private static void writeFloats(WritableByteChannel out, float[] values) throws IOException {
+  static void writeFloats(WritableByteChannel out, float[] values) throws IOException {
     ByteBuffer chunk = chunkFor(values.length, Float.BYTES);
     int step = chunk.capacity() / Float.BYTES;
     for (int done = 0; done < values.length; done += step) {
@@ -192,7 +192,7 @@ public final class SafetensorsWriter {
     }
   }
 
-  private static void writeDoubles(WritableByteChannel out, double[] values) throws IOException {
+  static void writeDoubles(WritableByteChannel out, double[] values) throws IOException {
     ByteBuffer chunk = chunkFor(values.length, Double.BYTES);
     int step = chunk.capacity() / Double.BYTES;
     for (int done = 0; done < values.length; done += step) {
@@ -202,7 +202,7 @@ public final class SafetensorsWriter {
     }
   }
 
-  private static void writeLongs(WritableByteChannel out, long[] values) throws IOException {
+  static void writeLongs(WritableByteChannel out, long[] values) throws IOException {
     ByteBuffer chunk = chunkFor(values.length, Long.BYTES);
     int step = chunk.capacity() / Long.BYTES;
     for (int done = 0; done < values.length; done += step) {

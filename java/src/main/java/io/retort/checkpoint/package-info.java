@@ -1,6 +1,8 @@
 /// Checkpoints on disk: models, the state of a run, the safetensors and NumPy formats they are made
 /// of, and files that appear as a whole or not at all.
 ///
+/// [io.retort.checkpoint.OnnxExport] writes models for other runtimes.
+///
 /// Read first [io.retort.checkpoint.ModelFile], [io.retort.checkpoint.TrainingCheckpoint] and
 /// [io.retort.checkpoint.SafetensorsReader].
 ///

@@ -25,6 +25,7 @@ final class Commands {
           new Entry("resume", "continues a run exactly where it stopped", ResumeCommand::new),
           new Entry("sample", "generates images from a model", SampleCommand::new),
           new Entry("denoise", "one forward pass D(x; sigma) on your arrays", DenoiseCommand::new),
+          new Entry("export", "writes a model for ONNX Runtime or others", ExportCommand::new),
           new Entry("eval", "measures a model against data, with the floor", EvalCommand::new),
           new Entry("compare", "runs side by side: quality by steps and time", CompareCommand::new),
           new Entry(

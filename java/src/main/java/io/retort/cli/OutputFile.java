@@ -17,14 +17,7 @@ record OutputFile(Path path, String kind) {
   /// @throws UsageException for another ending
   /// @throws CheckpointException if nothing can be written there
   static OutputFile of(Path path, String... kinds) {
-    String name = String.valueOf(path.getFileName()).toLowerCase(Locale.ROOT);
-    String kind =
-        List.of(kinds).stream()
-            .filter(ending -> name.endsWith("." + ending))
-            .findFirst()
-            .orElseThrow(() ->
-                new UsageException(
-                    "--out %s must end in .%s".formatted(path, String.join(" or .", kinds))));
+    String kind = kind(path, kinds);
     Path folder = path.toAbsolutePath().getParent();
     if (folder == null || !Files.isDirectory(folder)) {
       throw new CheckpointException(path, "", "its folder does not exist");
@@ -33,6 +26,19 @@ record OutputFile(Path path, String kind) {
       throw new CheckpointException(path, "", "cannot be written");
     }
     return new OutputFile(path, kind);
+  }
+
+  /// The one of `kinds` that the name ends in.
+  ///
+  /// @throws UsageException for another ending
+  static String kind(Path path, String... kinds) {
+    String name = String.valueOf(path.getFileName()).toLowerCase(Locale.ROOT);
+    return List.of(kinds).stream()
+        .filter(ending -> name.endsWith("." + ending))
+        .findFirst()
+        .orElseThrow(() ->
+            new UsageException(
+                "--out %s must end in .%s".formatted(path, String.join(" or .", kinds))));
   }
 
   /// Writes the whole file, or nothing.

@@ -155,6 +155,11 @@ public final class BetaSchedule {
     return betas.length;
   }
 
+  /// How near a time must be to a whole step to be that step.
+  public double snap() {
+    return SNAP;
+  }
+
   /// alpha_bar of time step t; 1 before the first.
   public double alphaBar(int t) {
     return t < 0 ? 1 : alphaBars[t];

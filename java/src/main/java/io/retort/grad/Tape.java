@@ -33,17 +33,29 @@ public final class Tape {
   private final Set<Parameters> trained;
   private final List<Node> nodes = new ArrayList<>();
   private final Map<Parameter, Var> parameters = new IdentityHashMap<>();
+  private final @Nullable TapeObserver observer;
   private boolean walked;
 
   public Tape(Backend backend, Scope scope, Set<Parameters> trained) {
+    this(backend, scope, trained, null);
+  }
+
+  private Tape(
+      Backend backend, Scope scope, Set<Parameters> trained, @Nullable TapeObserver observer) {
     this.backend = backend;
     this.scope = scope;
     this.trained = Set.copyOf(trained);
+    this.observer = observer;
   }
 
   /// A tape that trains nothing: for sampling and evaluation.
   public static Tape inference(Backend backend, Scope scope) {
     return new Tape(backend, scope, Set.of());
+  }
+
+  /// A tape that trains nothing and tells `observer` of every op, in order.
+  public static Tape observed(Backend backend, Scope scope, TapeObserver observer) {
+    return new Tape(backend, scope, Set.of(), observer);
   }
 
   public Backend backend() {
@@ -93,6 +105,9 @@ public final class Tape {
     if (!output.shape().equals(shape)) {
       throw new ShapeException(
           op.name() + ": inferred " + shape + " but computed " + output.shape());
+    }
+    if (observer != null) {
+      observer.applied(op, tensors, output);
     }
     boolean[] wanted = new boolean[inputs.length];
     boolean any = false;

@@ -59,6 +59,8 @@ class MainTest {
           ops --device cuda --cuda-binding jni        | must be panama or jcuda, got 'jni'
           sample m extra --out x.png                  | extra
           denoise m --x a.npy --out d.npy             | --sigma
+          export m                                    | --out=FILE
+          export m --out x.onnx --opset 9             | --opset must be from 17 to 21, got 9
           eval m                                      | --data
           eval m --data d --metrics fid,unknown       | 'unknown' is unknown; known are frechet
           data                                        | Missing required

@@ -2,6 +2,10 @@ package io.retort.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.retort.checkpoint.NpyFile;
+import io.retort.checkpoint.OrtModel;
+import io.retort.tensor.Philox;
+import io.retort.tensor.PhiloxKey;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -70,6 +74,19 @@ class RunCommandsTest {
     assertThat(Call.of("inspect", second.resolve("model.safetensors")).succeeded().out())
         .containsPattern("retort.sigma_max +40");
     Call.of("train", teacher, "--out", first).refused(1, "retort resume");
+    drawsTheSameElsewhere(second, out);
+  }
+
+  /// What a run distilled, as an ONNX graph: from the noise of the first image of seed 0.
+  private void drawsTheSameElsewhere(Path run, Path drawn) {
+    Path graph = folder.resolve("student.onnx");
+    Call.of("export", run, "--format", "onnx", "--out", graph).succeeded();
+    var noise = new float[2 * 28 * 28];
+    Philox.normals(new PhiloxKey(0, PhiloxKey.Purpose.NOISE, 0, 0), noise);
+    try (OrtModel ort = new OrtModel(graph)) {
+      float[] images = ort.set("noise", noise, 2, 1, 28, 28).set("labels", new long[] {0, 1}).run();
+      assertThat(OrtModel.distance(images, NpyFile.read(drawn).floats())).isLessThan(2e-5);
+    }
   }
 
   @Test
