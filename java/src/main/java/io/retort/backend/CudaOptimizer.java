@@ -7,8 +7,8 @@ import org.jspecify.annotations.Nullable;
 /// [OptimizerKernels] as `cuda/adam.cu` computes them: the squares of the gradient, then one pass
 /// over the arenas.
 ///
-/// Norm, clipping and the decision to change nothing are the device's; only the norm comes back.
-/// What differs from step to step lies in device memory, so that a captured update stays valid.
+/// Norm, clipping and the decision to change nothing are the device's. What differs from step to
+/// step lies in device memory, so that a captured update stays valid.
 final class CudaOptimizer implements OptimizerKernels {
   private static final int THREADS = 256;
   private static final int PACK = 4;
@@ -26,23 +26,23 @@ final class CudaOptimizer implements OptimizerKernels {
   /// beta1, beta2, keep, rate, root, eps, blend and clip, as the kernel's `Rates` has them.
   private final float[] rates = new float[8];
 
-  private final long[] norm = new long[1];
-
   CudaOptimizer(CudaContext context) {
     this.context = context;
     var module = new CudaModule(context, "adam");
     squares = module.kernel("rt_adam_squares", "ppl");
-    update = module.kernel("rt_adam_update", "ppppplpipp");
+    update = module.kernel("rt_adam_update", "ppppplpippp");
     residentBlocks = update.residentBlocks(THREADS, 0);
   }
 
   @Override
-  public double adam(
+  public void adam(
       Tensor value,
       Tensor gradient,
       Tensor m,
       Tensor v,
       @Nullable Tensor ema,
+      @Nullable Tensor loss,
+      Tensor norm,
       long step,
       double lr,
       double beta1,
@@ -63,32 +63,27 @@ final class CudaOptimizer implements OptimizerKernels {
     rates[6] = (float) (1 - emaDecay);
     rates[7] = (float) clip;
     CudaMemory memory = context.memory();
-    int partials =
-        (int) Math.min(MOST_PARTIALS, Math.ceilDiv(value.elements(), ELEMENTS_PER_BLOCK));
+    long n = value.elements();
+    int partials = (int) Math.min(MOST_PARTIALS, Math.ceilDiv(n, ELEMENTS_PER_BLOCK));
     long sums = (long) Double.BYTES * partials;
-    long results = Double.BYTES;
-    try (var scratch = memory.scratch(results + sums + (long) Float.BYTES * rates.length)) {
-      long normAt = scratch.address();
-      long sumsAt = normAt + results;
-      long ratesAt = sumsAt + sums;
+    try (var scratch = memory.scratch(sums + (long) Float.BYTES * rates.length)) {
+      long ratesAt = scratch.address() + sums;
       memory.write(ratesAt, rates, 0, rates.length);
-      launch(value, gradient, m, v, ema, sumsAt, partials, ratesAt, normAt);
-      memory.read(normAt, norm, 0, 1);
+      launch(value, gradient, m, v, ema, loss, scratch.address(), partials, ratesAt, norm);
     }
-    return Double.longBitsToDouble(norm[0]);
   }
 
-  /// Queues the whole step; nothing in it waits or depends on the host.
   private void launch(
       Tensor value,
       Tensor gradient,
       Tensor m,
       Tensor v,
       @Nullable Tensor ema,
+      @Nullable Tensor loss,
       long sumsAt,
       int partials,
       long ratesAt,
-      long normAt) {
+      Tensor norm) {
     long n = value.elements();
     squares.begin().pointer(gradient).address(sumsAt).i64(n).launch(partials, THREADS);
     update
@@ -102,7 +97,8 @@ final class CudaOptimizer implements OptimizerKernels {
         .address(sumsAt)
         .i32(partials)
         .address(ratesAt)
-        .address(normAt)
+        .pointer(loss)
+        .pointer(norm)
         .launch(Math.clamp(Math.ceilDiv(n, (long) THREADS * PACK), 1, residentBlocks), THREADS);
   }
 }

@@ -1,6 +1,7 @@
 package io.retort.op;
 
 import io.retort.tensor.Memory;
+import java.util.function.Supplier;
 
 /// Hardware that ops run on: its memory and its kernels, one interface a family.
 ///
@@ -15,6 +16,15 @@ public interface Backend {
   String description();
 
   Memory memory();
+
+  /// Runs work that comes again and again with other data, as a phase of a training step does. A
+  /// device may collect its kernels and start them all at once, so `work` may read no result; who
+  /// asks for one all the same gets it, at the price of waiting.
+  ///
+  /// @param unit what it is called in remarks
+  default <T> T together(String unit, Supplier<T> work) {
+    return work.get();
+  }
 
   // one accessor a family, alphabetical
 
