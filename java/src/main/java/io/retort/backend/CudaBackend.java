@@ -116,7 +116,8 @@ public final class CudaBackend implements Backend, AutoCloseable {
     return context.queue().collect(unit, work);
   }
 
-  /// Lets [#together] collect work and start it as CUDA graphs, or not any more; off at first.
+  /// Lets [#together] collect work and start it as CUDA graphs, or not any more, and gives up those
+  /// there are; off at first.
   ///
   /// @param remarks told what was captured, and what could not be and why
   public void useGraphs(boolean on, Consumer<String> remarks) {

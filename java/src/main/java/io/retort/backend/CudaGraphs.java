@@ -186,14 +186,14 @@ final class CudaGraphs implements AutoCloseable {
     units.forEach((name, unit) -> {
       long nodes = unit.graphs.stream().mapToLong(Graph::nodes).max().orElse(0);
       lines.add(
-          "cuda graphs: %s has %d graphs of up to %d nodes; %d of its %d runs were one launch each, %.1f launches a run"
+          "cuda graphs: %s ran %d times with %.1f launches a run, %d times with one; graphs: %d, of up to %d nodes"
               .formatted(
                   name,
-                  unit.graphs.size(),
-                  nodes,
-                  unit.pieces == unit.runs ? unit.replayed : 0,
                   unit.runs,
-                  (double) unit.started / unit.runs));
+                  (double) unit.started / unit.runs,
+                  unit.pieces == unit.runs ? unit.replayed : 0,
+                  unit.graphs.size(),
+                  nodes));
     });
     return lines;
   }
@@ -203,8 +203,10 @@ final class CudaGraphs implements AutoCloseable {
     return graphs.size();
   }
 
+  /// Gives up every graph and forgets what was seen.
   @Override
   public void close() {
+    context.enter();
     List.copyOf(graphs.values()).forEach(this::forget);
     graphs.clear();
     seen.clear();

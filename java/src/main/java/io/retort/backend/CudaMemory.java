@@ -33,12 +33,15 @@ public final class CudaMemory implements Memory, AutoCloseable {
   }
 
   /// The device's memory: all of it, or as much as the environment says. The emulator watches
-  /// blocks itself.
+  /// blocks itself, unless `retort.exact=false` asks for a device's ways, to time them.
   static CudaMemory fromEnvironment(CudaContext context) {
     long budget =
         BlockPool.budget(
             BUDGET_VARIABLE, System.getenv(BUDGET_VARIABLE), context.device().memoryBytes());
-    var usual = context.emulator().isPresent() ? BlockPool.Care.EXACT : BlockPool.Care.PLAIN;
+    boolean watched =
+        context.emulator().isPresent()
+            && Boolean.parseBoolean(System.getProperty("retort.exact", "true"));
+    var usual = watched ? BlockPool.Care.EXACT : BlockPool.Care.PLAIN;
     return new CudaMemory(context, budget, BlockPool.care(usual));
   }
 

@@ -52,9 +52,12 @@ final class CudaQueue implements AutoCloseable {
     return graphs;
   }
 
-  /// Whether [#collect] does more than to run its work.
+  /// Whether [#collect] does more than to run its work; graphs of before are given up if not.
   void enable(boolean on) {
     enabled = on;
+    if (!on) {
+      graphs.close();
+    }
   }
 
   /// Whether what is queued now is collected.

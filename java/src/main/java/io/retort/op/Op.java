@@ -5,7 +5,6 @@ import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.List;
-import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /// One differentiable operation. The permits list is the registry; [OpCatalog] lists the test cases
@@ -49,10 +48,7 @@ public sealed interface Op
 
   /// Lower-case name with underscores, as shown in tables and errors.
   default String name() {
-    return getClass()
-        .getSimpleName()
-        .replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_")
-        .toLowerCase(Locale.ROOT);
+    return OpCatalog.name(getClass());
   }
 
   /// Shape of the output.

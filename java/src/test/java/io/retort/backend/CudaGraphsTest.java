@@ -72,8 +72,8 @@ final class CudaGraphsTest {
             "cuda graphs: affine is captured, 2 kernels, fills and copies in one launch");
     assertThat(graphs.report())
         .containsExactly(
-            "cuda graphs: affine has 1 graphs of up to 2 nodes; 4 of its 5 runs were one launch"
-                + " each, 1.2 launches a run");
+            "cuda graphs: affine ran 5 times with 1.2 launches a run, 4 times with one; graphs: 1,"
+                + " of up to 2 nodes");
   }
 
   @Test
