@@ -97,7 +97,9 @@ public final class GraphBench implements Callable<Integer> {
       System.out.printf("as a graph  %s%n", text(captured));
       cuda.graphReport().forEach(System.out::println);
       if (cuda.emulator().isPresent()) {
-        System.out.println("kernels were dropped: this is the processor time of the calling thread, not a device's");
+        System.out.println(
+            "kernels were dropped: this is the processor time of the calling thread, not a"
+                + " device's");
       }
     }
   }

@@ -116,6 +116,11 @@ public final class CudaBackend implements Backend, AutoCloseable {
     return context.queue().collect(unit, work);
   }
 
+  @Override
+  public void derived(Supplier<?> signature, Runnable work) {
+    context.queue().derived(signature, work);
+  }
+
   /// Lets [#together] collect work and start it as CUDA graphs, or not any more, and gives up those
   /// there are; off at first.
   ///

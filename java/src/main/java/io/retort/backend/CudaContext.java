@@ -32,6 +32,7 @@ final class CudaContext implements AutoCloseable {
   private final CudaQueue queue;
   private final CudaMemory memory;
   private final CudaFaults faults;
+  private final List<Long> permanent = new ArrayList<>();
   private final long counters;
   private @Nullable String lastKernel;
 
@@ -49,7 +50,7 @@ final class CudaContext implements AutoCloseable {
     queue = new CudaQueue(this, staging);
     memory = CudaMemory.fromEnvironment(this);
     faults = new CudaFaults(driver);
-    counters = driver.memAllocAsync(Integer.BYTES * COUNTERS, stream);
+    counters = permanent(Integer.BYTES * COUNTERS);
     driver.memsetD8Async(counters, (byte) 0, Integer.BYTES * COUNTERS, stream);
   }
 
@@ -128,6 +129,14 @@ final class CudaContext implements AutoCloseable {
     return counters;
   }
 
+  /// Device memory that lives as long as this.
+  final long permanent(long bytes) {
+    enter();
+    long address = driver.memAllocAsync(bytes, stream);
+    permanent.add(address);
+    return address;
+  }
+
   /// Makes the context current in the calling thread; every entry from outside does this first.
   void enter() {
     Current last = current;
@@ -188,7 +197,7 @@ final class CudaContext implements AutoCloseable {
     memory.close();
     staging.close();
     faults.close();
-    driver.memFreeAsync(counters, stream);
+    permanent.forEach(address -> driver.memFreeAsync(address, stream));
     driver.streamDestroy(stream);
     driver.devicePrimaryCtxRelease(device.handle());
   }

@@ -42,11 +42,20 @@ final class CudaGraphs implements AutoCloseable {
   private static final class Unit {
     final Set<Graph> graphs = Collections.newSetFromMap(new IdentityHashMap<>());
     long runs;
-    long pieces;
+
+    /// Pieces of this run so far: more than one if the host read in between.
+    int pieces;
+
+    /// Runs that were one piece, and that one a graph.
+    long single;
+
     long replayed;
     long started;
     long @Nullable [] last;
     boolean refused;
+
+    /// Whether all of this run so far is one graph.
+    boolean whole;
   }
 
   CudaGraphs(CudaContext context) {
@@ -61,7 +70,10 @@ final class CudaGraphs implements AutoCloseable {
 
   /// Counts one run of a unit.
   void began(String unit) {
-    unit(unit).runs++;
+    Unit began = unit(unit);
+    began.runs++;
+    began.pieces = 0;
+    began.whole = false;
   }
 
   private Unit unit(String name) {
@@ -72,6 +84,10 @@ final class CudaGraphs implements AutoCloseable {
   void start(String name, CudaWork work) {
     Unit unit = unit(name);
     unit.pieces++;
+    if (unit.whole) {
+      unit.single--;
+      unit.whole = false;
+    }
     long hash = work.hash();
     Graph graph = graphs.get(hash);
     if (graph != null && work.equalTo(graph.words)) {
@@ -85,6 +101,8 @@ final class CudaGraphs implements AutoCloseable {
 
   private void replay(String name, Unit unit, Graph graph) {
     driver.graphLaunch(graph.executable, context.stream());
+    unit.whole = unit.pieces == 1;
+    unit.single += unit.whole ? 1 : 0;
     unit.replayed++;
     unit.started++;
     unit.last = null;
@@ -191,7 +209,7 @@ final class CudaGraphs implements AutoCloseable {
                   name,
                   unit.runs,
                   (double) unit.started / unit.runs,
-                  unit.pieces == unit.runs ? unit.replayed : 0,
+                  unit.single,
                   unit.graphs.size(),
                   nodes));
     });

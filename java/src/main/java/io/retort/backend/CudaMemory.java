@@ -166,6 +166,12 @@ public final class CudaMemory implements Memory, AutoCloseable {
     return pool.waitingBytes() + arena.waitingBytes();
   }
 
+  /// Two moments at which this is equal hand out the same blocks to the same requests of collected
+  /// work.
+  long arenaState() {
+    return arena.state();
+  }
+
   /// Whether blocks are filled with NaN when they are handed out.
   boolean poisoned() {
     return care == BlockPool.Care.POISONED;

@@ -19,6 +19,11 @@ final class CudaOptimizer implements OptimizerKernels {
   private static final int MOST_PARTIALS = 512;
 
   private final CudaContext context;
+
+  /// Where partial sums and rates lie: one place for all networks, whose updates follow each other.
+  private final long sumsAt;
+
+  private final long ratesAt;
   private final CudaKernel squares;
   private final CudaKernel update;
   private final long residentBlocks;
@@ -31,6 +36,8 @@ final class CudaOptimizer implements OptimizerKernels {
     var module = new CudaModule(context, "adam");
     squares = module.kernel("rt_adam_squares", "ppl");
     update = module.kernel("rt_adam_update", "ppppplpippp");
+    sumsAt = context.permanent((long) Double.BYTES * MOST_PARTIALS + Float.BYTES * 8);
+    ratesAt = sumsAt + (long) Double.BYTES * MOST_PARTIALS;
     residentBlocks = update.residentBlocks(THREADS, 0);
   }
 
@@ -62,29 +69,9 @@ final class CudaOptimizer implements OptimizerKernels {
     rates[5] = (float) eps;
     rates[6] = (float) (1 - emaDecay);
     rates[7] = (float) clip;
-    CudaMemory memory = context.memory();
+    context.memory().write(ratesAt, rates, 0, rates.length);
     long n = value.elements();
     int partials = (int) Math.min(MOST_PARTIALS, Math.ceilDiv(n, ELEMENTS_PER_BLOCK));
-    long sums = (long) Double.BYTES * partials;
-    try (var scratch = memory.scratch(sums + (long) Float.BYTES * rates.length)) {
-      long ratesAt = scratch.address() + sums;
-      memory.write(ratesAt, rates, 0, rates.length);
-      launch(value, gradient, m, v, ema, loss, scratch.address(), partials, ratesAt, norm);
-    }
-  }
-
-  private void launch(
-      Tensor value,
-      Tensor gradient,
-      Tensor m,
-      Tensor v,
-      @Nullable Tensor ema,
-      @Nullable Tensor loss,
-      long sumsAt,
-      int partials,
-      long ratesAt,
-      Tensor norm) {
-    long n = value.elements();
     squares.begin().pointer(gradient).address(sumsAt).i64(n).launch(partials, THREADS);
     update
         .begin()

@@ -67,13 +67,26 @@ final class CudaWork {
 
   private void reserve(int count) {
     if (length + count > words.length) {
-      words = Arrays.copyOf(words, 2 * words.length);
+      words = Arrays.copyOf(words, Math.max(length + count, 2 * words.length));
     }
   }
 
   /// Kernels, fills and copies.
   int entries() {
     return entries;
+  }
+
+  /// Adds what [#since] gave.
+  void append(long[] others, int count) {
+    reserve(others.length);
+    System.arraycopy(others, 0, words, length, others.length);
+    length += others.length;
+    entries += count;
+  }
+
+  /// The words from `begin` on.
+  long[] since(int begin) {
+    return Arrays.copyOfRange(words, begin, length);
   }
 
   void clear() {

@@ -26,6 +26,16 @@ public interface Backend {
     return work.get();
   }
 
+  /// Runs work that takes nothing from the host and whose kernels follow from what was queued
+  /// before it and from a signature, as those of a backward pass do. Where the device knows them
+  /// already, it may queue them without running `work`: what `work` leaves is in tensors of before,
+  /// or nothing.
+  ///
+  /// @param signature equal for equal kernels; only asked for inside [#together]
+  default void derived(Supplier<?> signature, Runnable work) {
+    work.run();
+  }
+
   // one accessor a family, alphabetical
 
   AttentionKernels attention();

@@ -51,15 +51,21 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
     require(
         channels % groups == 0 && weight.dim(0) % groups == 0,
         () ->
-        "input and output channels must be multiples of "
-            + groups
-            + " groups, got "
-            + x
-            + " and "
-            + weight);
+            "input and output channels must be multiples of "
+                + groups
+                + " groups, got "
+                + x
+                + " and "
+                + weight);
     require(
         weight.dim(1) == channels / groups,
-        () -> "weight must have " + channels / groups + " input channels for x " + x + ", got " + weight);
+        () ->
+            "weight must have "
+                + channels / groups
+                + " input channels for x "
+                + x
+                + ", got "
+                + weight);
     if (inputs.size() > 2) {
       Shape bias = inputs.get(2);
       require(

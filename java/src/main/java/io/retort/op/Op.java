@@ -80,6 +80,12 @@ public sealed interface Op
     return null;
   }
 
+  /// The same op at no particular step: two ops that are equal then have gradients made by the same
+  /// kernels with the same arguments, but for the step of a random stream.
+  default Op timeless() {
+    return this;
+  }
+
   /// Whether a gradient flows to input `index` (labels, indices and detached inputs have none).
   default boolean differentiable(int index) {
     return true;

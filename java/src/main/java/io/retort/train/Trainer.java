@@ -163,7 +163,6 @@ public final class Trainer implements AutoCloseable {
     trained.forEach(Parameters::zeroGradients);
     Tape tape = new Tape(backend, scope, trained);
     Method.Terms terms = phase.loss().compute(nets(tape, left), batch, noise);
-    tape.backward(terms.total());
     Tensor values = scope.allocate(Shape.of(terms.parts().size()));
     int term = 0;
     for (Var part : terms.parts().values()) {
@@ -175,6 +174,7 @@ public final class Trainer implements AutoCloseable {
             .filter(role -> phase.trains().contains(role.role().name()))
             .toList();
     Tensor norms = scope.allocate(Shape.of(updated.size()), DType.I64);
+    tape.backward(terms.total());
     for (int i = 0; i < updated.size(); i++) {
       update(updated.get(i), terms.total().value(), norms.view(scope, Shape.of(1), i));
     }

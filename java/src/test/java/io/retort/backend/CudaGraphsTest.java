@@ -29,6 +29,7 @@ final class CudaGraphsTest {
   private final CudaQueue queue = context.queue();
   private final CudaGraphs graphs = queue.graphs();
   private final List<String> remarks = new ArrayList<>();
+  private int ran;
 
   @BeforeEach
   void collect() {
@@ -229,6 +230,69 @@ final class CudaGraphsTest {
       assertThat(x.item()).isEqualTo(1);
       elementwise.affine(x, 2, 0, x);
       assertThat(x.item()).isEqualTo(2);
+    }
+  }
+
+  /// `(x + 1) factor` where the product is derived work; counts how often that was run.
+  private float derived(Scope scope, float x, double factor, Object signature) {
+    return together(
+            "derived",
+            () -> {
+              Tensor tensor = scope.of(Shape.of(1), x);
+              elementwise.affine(tensor, 1, 1, tensor);
+              queue.derived(
+                  () -> signature,
+                  () -> {
+                    ran++;
+                    Tensor own = scope.allocate(Shape.of(1));
+                    elementwise.affine(tensor, factor, 0, own);
+                    tensor.copyFrom(own);
+                  });
+              return tensor;
+            })
+        .item();
+  }
+
+  @Test
+  void derivedWorkOfOneSignatureRunsOnce() {
+    for (int i = 1; i <= 4; i++) {
+      try (Scope scope = new Scope(context.memory())) {
+        assertThat(derived(scope, i, 3, "three")).isEqualTo(3 * (i + 1));
+        assertThat(derived(scope, i, 5, "five")).isEqualTo(5 * (i + 1));
+      }
+    }
+
+    // `five` once more, since it finds other blocks in use when `three` is not run.
+    assertThat(ran).isEqualTo(3);
+  }
+
+  @Test
+  void derivedWorkRunsAgainWhenItsBlocksAreGone() {
+    for (int i = 1; i <= 2; i++) {
+      try (Scope scope = new Scope(context.memory())) {
+        assertThat(derived(scope, i, 3, "three")).isEqualTo(3 * (i + 1));
+      }
+      context.memory().trim();
+    }
+
+    assertThat(ran).isEqualTo(2);
+  }
+
+  @Test
+  void derivedWorkThatTakesDataIsNoneAndRunsEveryTime() {
+    for (int i = 1; i <= 3; i++) {
+      float given = i;
+      try (Scope scope = new Scope(context.memory())) {
+        Tensor result =
+            together(
+                "data",
+                () -> {
+                  Tensor tensor = scope.allocate(Shape.of(1));
+                  queue.derived(() -> "data", () -> tensor.set(given));
+                  return tensor;
+                });
+        assertThat(result.item()).isEqualTo(given);
+      }
     }
   }
 
