@@ -1,10 +1,10 @@
 // adam.cu   norm, clip, Adam or AdamW and an averaged copy, over flat arenas
-// shapes    value, gradient, m, v, ema (n) f32; partial (at most 512) f64, rates 8 f32, norm 1 f64
+// shapes    value, gradient, m, v, ema (n) f32; partial (at most 512) f64, rates 8 f32, loss f32, norm f64
 // launch    squares: min(512, n / 4096 rounded up) blocks of 256 threads, each writes one partial sum; update: any
 //           one-dimensional grid of 256 threads, best one that is resident as a whole, since each block first adds the
 //           partial sums again: dearer than reading one norm, cheaper than a third launch
 // numerics  squares and their sums in f64 as on the CPU, so that no finite gradient has an infinite norm; which thread adds
-//           what depends on n only; where the norm is not finite, update writes the norm and nothing else
+//           what depends on n only; where the norm or the loss is not finite, update writes the norm and nothing else
 // traffic   squares reads 4 B a parameter, update reads 20 B and writes 16 B with ema (16 and 12 without): memory-bound, on
 //           an H100 at 3.0 TB/s 13.3 us a million parameters with ema; expected 85-90% of that
 // measured  not measured yet
@@ -137,11 +137,11 @@ RT_KERNEL_OCCUPANCY(rt_adam_squares, 256, 4,
   }
 }
 
-// ema may be null.
+// ema and loss may be null; a loss that is not finite changes nothing either.
 RT_KERNEL(rt_adam_update,
           (float* __restrict__ value, const float* __restrict__ gradient, float* __restrict__ m, float* __restrict__ v,
            float* __restrict__ ema, std::int64_t n, const double* __restrict__ partial, std::int32_t partials,
-           const float* __restrict__ rates, double* __restrict__ norm)) {
+           const float* __restrict__ rates, const float* __restrict__ loss, double* __restrict__ norm)) {
   double squares = 0.0;
   for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < partials; i += static_cast<std::int32_t>(blockDim.x)) {
     squares += partial[i];
@@ -150,7 +150,7 @@ RT_KERNEL(rt_adam_update,
   if (blockIdx.x == 0 && threadIdx.x == 0) {
     *norm = length;
   }
-  if (!isfinite(length)) {
+  if (!isfinite(length) || (loss != nullptr && !isfinite(*loss))) {
     return;
   }
   const Rates r{rates[0], rates[1], rates[2], rates[3], rates[4], rates[5], rates[6], rates[7]};

@@ -1,5 +1,5 @@
 // random.cu   out_i = g(number i of the key's stream)
-// shapes    n elements, the first of them element `first` of the stream
+// shapes    n elements, the first of them element `first` of the stream; step one int64 that replaces the key's, or null
 // launch    any one-dimensional grid of 256 threads: threads stride over Philox blocks of 4 numbers, in dropout over packs
 //           of 16 bytes
 // numerics  words and uniforms are those of Java and of the CPU bit by bit; normals within 2e-6 of the float64 formula
@@ -81,22 +81,26 @@ __device__ __forceinline__ void dropout(const T* __restrict__ x, T* __restrict__
 }  // namespace
 
 RT_KERNEL(rt_random_normal,
-          (float* __restrict__ out, std::int64_t n, float mean, float deviation, rt_philox_key key, std::int64_t first)) {
-  fill(out, n, first, mean, deviation, [&](std::uint32_t block, float(&v)[4]) { rt_normals(key, block, v); });
+          (float* __restrict__ out, std::int64_t n, float mean, float deviation, rt_philox_key key,
+           const std::int64_t* __restrict__ step, std::int64_t first)) {
+  const rt_philox_key now = rt_key_at(key, step);
+  fill(out, n, first, mean, deviation, [&](std::uint32_t block, float(&v)[4]) { rt_normals(now, block, v); });
 }
 
 RT_KERNEL(rt_random_uniform,
-          (float* __restrict__ out, std::int64_t n, float low, float range, rt_philox_key key, std::int64_t first)) {
-  fill(out, n, first, low, range, [&](std::uint32_t block, float(&v)[4]) { rt_uniforms(key, block, v); });
+          (float* __restrict__ out, std::int64_t n, float low, float range, rt_philox_key key,
+           const std::int64_t* __restrict__ step, std::int64_t first)) {
+  const rt_philox_key now = rt_key_at(key, step);
+  fill(out, n, first, low, range, [&](std::uint32_t block, float(&v)[4]) { rt_uniforms(now, block, v); });
 }
 
 // scale is 1 / (1 - p)
 RT_KERNEL(rt_dropout_f32, (const float* __restrict__ x, float* __restrict__ out, std::int64_t n, float p, float scale,
-                           rt_philox_key key)) {
-  dropout(x, out, n, p, scale, key);
+                           rt_philox_key key, const std::int64_t* __restrict__ step)) {
+  dropout(x, out, n, p, scale, rt_key_at(key, step));
 }
 
 RT_KERNEL(rt_dropout_bf16, (const rt_bf16* __restrict__ x, rt_bf16* __restrict__ out, std::int64_t n, float p, float scale,
-                            rt_philox_key key)) {
-  dropout(x, out, n, p, scale, key);
+                            rt_philox_key key, const std::int64_t* __restrict__ step)) {
+  dropout(x, out, n, p, scale, rt_key_at(key, step));
 }

@@ -297,15 +297,16 @@ __device__ __forceinline__ void chunk_gradients(const Images& images, const Form
 
 // --- elementwise ---------------------------------------------------------------------------------------
 
-// out_i = x_i + sigma_n e_i, e_i number i of the key's stream
+// out_i = x_i + sigma_n e_i, e_i number i of the key's stream; step, if not null, replaces the key's
 RT_KERNEL(rt_add_noise, (const float* __restrict__ x, const float* __restrict__ sigma, float* __restrict__ out,
-                         std::int64_t n, std::int64_t p, rt_philox_key key)) {
+                         std::int64_t n, std::int64_t p, rt_philox_key key, const std::int64_t* __restrict__ step)) {
   const Samples samples{n, p};
+  const rt_philox_key now = rt_key_at(key, step);
   const std::int64_t elements = samples.elements();
   const bool packed = rt_aligned(x, out);
   for (std::int64_t i = 4 * rt_global_thread(); i < elements; i += 4 * rt_global_threads()) {
     float e[4];
-    rt_normals(key, static_cast<std::uint32_t>(i / 4), e);
+    rt_normals(now, static_cast<std::uint32_t>(i / 4), e);
     if (packed && p % 4 == 0) {
       const float scale = sigma[samples.of(i)];
       float v[4];

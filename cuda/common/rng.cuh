@@ -7,6 +7,17 @@
 #include "common/simt.cuh"
 #include "math/philox.h"
 
+// The key at the step that lies at `step`, at its own if that is null: a captured launch keeps its arguments, and the step
+// goes on in device memory.
+__device__ __forceinline__ rt_philox_key rt_key_at(rt_philox_key key, const std::int64_t* __restrict__ step) {
+  if (step != nullptr) {
+    const auto now = static_cast<std::uint64_t>(*step);
+    key.step_low = static_cast<std::uint32_t>(now);
+    key.step_high = static_cast<std::uint32_t>(now >> 32);
+  }
+  return key;
+}
+
 // Elements 4 block .. 4 block + 3, standard normal.
 __device__ __forceinline__ void rt_normals(const rt_philox_key& key, std::uint32_t block, float (&out)[4]) {
   const rt_philox_words w = rt_philox(key, block);

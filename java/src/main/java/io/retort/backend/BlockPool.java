@@ -178,6 +178,12 @@ final class BlockPool {
     if (care == Care.EXACT) {
       return needed;
     }
+    return rounded(needed);
+  }
+
+  /// The size that a request shares with others of about its size.
+  static long rounded(long bytes) {
+    long needed = Math.max(bytes, 1);
     long smallest = needed < HUGE_PAGE ? GRAIN : HUGE_PAGE;
     long grain = Math.max(smallest, Long.highestOneBit(needed) >> 4);
     return (needed + grain - 1) / grain * grain;

@@ -9,12 +9,14 @@ import org.jspecify.annotations.Nullable;
 final class CpuOptimizer implements OptimizerKernels {
 
   @Override
-  public double adam(
+  public void adam(
       Tensor value,
       Tensor gradient,
       Tensor m,
       Tensor v,
       @Nullable Tensor ema,
+      @Nullable Tensor loss,
+      Tensor norm,
       long step,
       double lr,
       double beta1,
@@ -23,20 +25,26 @@ final class CpuOptimizer implements OptimizerKernels {
       double decay,
       double clip,
       double emaDecay) {
-    return AdamLibrary.step(
-        value.address(),
-        gradient.address(),
-        m.address(),
-        v.address(),
-        ema == null ? 0 : ema.address(),
-        value.elements(),
-        step,
-        lr,
-        beta1,
-        beta2,
-        eps,
-        decay,
-        clip,
-        emaDecay);
+    if (loss != null && !Float.isFinite(loss.item())) {
+      norm.set(Double.doubleToRawLongBits(Double.NaN));
+      return;
+    }
+    double length =
+        AdamLibrary.step(
+            value.address(),
+            gradient.address(),
+            m.address(),
+            v.address(),
+            ema == null ? 0 : ema.address(),
+            value.elements(),
+            step,
+            lr,
+            beta1,
+            beta2,
+            eps,
+            decay,
+            clip,
+            emaDecay);
+    norm.set(Double.doubleToRawLongBits(length));
   }
 }

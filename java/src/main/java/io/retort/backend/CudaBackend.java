@@ -21,14 +21,18 @@ import io.retort.op.ResampleKernels;
 import io.retort.op.ScoreKernels;
 import io.retort.op.SoftmaxKernels;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /// A CUDA device: the kernels of `cuda/` on device memory, launched from Java.
 ///
 /// Opened once a process and binding, on the first device that the driver shows. Kernels are queued
-/// on one stream; only reads wait for them. Used by one thread at a time.
+/// on one stream, or collected and started as a CUDA graph; only reads wait for them. Used by one
+/// thread at a time.
 public final class CudaBackend implements Backend, AutoCloseable {
   static final String NAME = "cuda";
 
@@ -105,6 +109,44 @@ public final class CudaBackend implements Backend, AutoCloseable {
   @Override
   public CudaMemory memory() {
     return context.memory();
+  }
+
+  @Override
+  public <T> T together(String unit, Supplier<T> work) {
+    return context.queue().collect(unit, work);
+  }
+
+  @Override
+  public void derived(Supplier<?> signature, Runnable work) {
+    context.queue().derived(signature, work);
+  }
+
+  /// Lets [#together] collect work and start it as CUDA graphs, or not any more, and gives up those
+  /// there are; off at first.
+  ///
+  /// @param remarks told what was captured, and what could not be and why
+  public void useGraphs(boolean on, Consumer<String> remarks) {
+    Optional<String> obstacle = graphObstacle();
+    context.queue().graphs().tell(remarks);
+    context.queue().enable(on && obstacle.isEmpty());
+    if (on) {
+      obstacle.ifPresent(reason -> remarks.accept("cuda graphs: not used, because " + reason));
+    }
+  }
+
+  /// Why work cannot be collected in this process, if it cannot.
+  public Optional<String> graphObstacle() {
+    if (context.synchronous()) {
+      return Optional.of("RETORT_SYNC=1 waits for every launch");
+    }
+    return memory().poisoned()
+        ? Optional.of("retort.poison=true fills every block that is handed out")
+        : Optional.empty();
+  }
+
+  /// What became of collected work, a sentence for each unit.
+  public List<String> graphReport() {
+    return context.queue().graphs().report();
   }
 
   /// The device that computes.

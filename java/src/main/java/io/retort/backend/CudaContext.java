@@ -6,6 +6,8 @@ import io.retort.bindings.cuda.CudaEmulator;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.bindings.cuda.CudaImages;
 import io.retort.op.UnsupportedOpException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -25,8 +27,12 @@ final class CudaContext implements AutoCloseable {
   private final String target;
   private final long context;
   private final long stream;
+  private final List<CudaKernel> kernels = new ArrayList<>();
+  private final CudaStaging staging;
+  private final CudaQueue queue;
   private final CudaMemory memory;
   private final CudaFaults faults;
+  private final List<Long> permanent = new ArrayList<>();
   private final long counters;
   private @Nullable String lastKernel;
 
@@ -40,9 +46,11 @@ final class CudaContext implements AutoCloseable {
     context = driver.devicePrimaryCtxRetain(device.handle());
     enter();
     stream = driver.streamCreate();
+    staging = new CudaStaging(this);
+    queue = new CudaQueue(this, staging);
     memory = CudaMemory.fromEnvironment(this);
     faults = new CudaFaults(driver);
-    counters = driver.memAllocAsync(Integer.BYTES * COUNTERS, stream);
+    counters = permanent(Integer.BYTES * COUNTERS);
     driver.memsetD8Async(counters, (byte) 0, Integer.BYTES * COUNTERS, stream);
   }
 
@@ -86,6 +94,26 @@ final class CudaContext implements AutoCloseable {
     return memory;
   }
 
+  /// The only way to the stream for kernels, fills and copies.
+  CudaQueue queue() {
+    return queue;
+  }
+
+  /// Copies between the host and the device.
+  CudaStaging staging() {
+    return staging;
+  }
+
+  /// Every kernel of this context at its index; a new one adds itself.
+  List<CudaKernel> kernels() {
+    return kernels;
+  }
+
+  /// Whether every launch is waited for.
+  boolean synchronous() {
+    return SYNCHRONOUS;
+  }
+
   /// What kernels report of wrong values; checked by [#synchronize].
   CudaFaults faults() {
     return faults;
@@ -99,6 +127,14 @@ final class CudaContext implements AutoCloseable {
           "a launch has at most %d counters, got %d".formatted(COUNTERS, count));
     }
     return counters;
+  }
+
+  /// Device memory that lives as long as this.
+  final long permanent(long bytes) {
+    enter();
+    long address = driver.memAllocAsync(bytes, stream);
+    permanent.add(address);
+    return address;
   }
 
   /// Makes the context current in the calling thread; every entry from outside does this first.
@@ -122,6 +158,7 @@ final class CudaContext implements AutoCloseable {
 
   /// [#synchronize] without a look at the values that kernels found wrong.
   void await() {
+    queue.flush();
     enter();
     try {
       driver.streamSynchronize(stream);
@@ -156,9 +193,11 @@ final class CudaContext implements AutoCloseable {
   @Override
   public void close() {
     enter();
+    queue.close();
     memory.close();
+    staging.close();
     faults.close();
-    driver.memFreeAsync(counters, stream);
+    permanent.forEach(address -> driver.memFreeAsync(address, stream));
     driver.streamDestroy(stream);
     driver.devicePrimaryCtxRelease(device.handle());
   }

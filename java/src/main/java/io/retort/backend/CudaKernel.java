@@ -34,8 +34,15 @@ final class CudaKernel {
   private final String name;
   private final String signature;
   private final long[] offsets;
+  private final int index;
   private final MemorySegment values;
   private final CudaDriver.Launch launch;
+
+  /// Arguments of launches that were collected; apart, since one may be started while `values` are
+  /// filled for another.
+  private final MemorySegment collected;
+
+  private final CudaDriver.Launch collectedLaunch;
   private int filled;
   private int sharedBytes = SHARED_BYTES;
 
@@ -55,13 +62,26 @@ final class CudaKernel {
       end = offsets[i] + bytes(signature.charAt(i));
     }
     verify();
-    Arena arena = Arena.ofAuto();
-    values = arena.allocate(Math.max(end, 1), Long.BYTES);
-    MemorySegment pointers = arena.allocate(ValueLayout.JAVA_LONG, Math.max(count, 1));
-    for (int i = 0; i < count; i++) {
-      pointers.setAtIndex(ValueLayout.JAVA_LONG, i, values.address() + offsets[i]);
+    values = block(end);
+    launch = prepare(values);
+    collected = block(end);
+    collectedLaunch = prepare(collected);
+    index = context.kernels().size();
+    context.kernels().add(this);
+  }
+
+  /// Zeroes in whole words, so that equal arguments are equal words.
+  private static MemorySegment block(long bytes) {
+    return Arena.ofAuto().allocate(ValueLayout.JAVA_LONG, Math.max(1, Math.ceilDiv(bytes, 8)));
+  }
+
+  private CudaDriver.Launch prepare(MemorySegment block) {
+    MemorySegment pointers =
+        Arena.ofAuto().allocate(ValueLayout.JAVA_LONG, Math.max(1, offsets.length));
+    for (int i = 0; i < offsets.length; i++) {
+      pointers.setAtIndex(ValueLayout.JAVA_LONG, i, block.address() + offsets[i]);
     }
-    launch = driver.prepare(function, pointers);
+    return driver.prepare(function, pointers);
   }
 
   private static long bytes(char letter) {
@@ -151,13 +171,14 @@ final class CudaKernel {
     return this;
   }
 
-  /// A random stream, laid out as `rt_philox_key`.
+  /// A random stream, laid out as `rt_philox_key`, and where its step lies if not there.
   CudaKernel philox(PhiloxKey key) {
+    long stepAt = context.queue().stepAddress(key.step());
     long at = next('k');
     values.set(ValueLayout.JAVA_LONG_UNALIGNED, at, key.seed());
     values.set(ValueLayout.JAVA_INT, at + 8, key.tag());
-    values.set(ValueLayout.JAVA_LONG_UNALIGNED, at + 12, key.step());
-    return this;
+    values.set(ValueLayout.JAVA_LONG_UNALIGNED, at + 12, stepAt == 0 ? key.step() : 0);
+    return address(stepAt);
   }
 
   private long next(char letter) {
@@ -201,16 +222,63 @@ final class CudaKernel {
               .formatted(name, gridX, gridY, gridZ));
     }
     context.enter();
+    if (dynamicBytes > sharedBytes) {
+      allowShared(dynamicBytes);
+    }
+    context.queue().kernel(this, gridX, gridY, gridZ, threads, dynamicBytes);
+  }
+
+  /// Launches with the arguments that were filled in.
+  void start(long gridX, long gridY, long gridZ, int threads, int dynamicBytes, long stream) {
+    start(launch, gridX, gridY, gridZ, threads, dynamicBytes, stream);
+  }
+
+  /// Launches with arguments that were saved.
+  void start(
+      long[] words,
+      int at,
+      long gridX,
+      long gridY,
+      long gridZ,
+      int threads,
+      int dynamicBytes,
+      long stream) {
+    MemorySegment.copy(words, at, collected, ValueLayout.JAVA_LONG, 0, argumentWords());
+    start(collectedLaunch, gridX, gridY, gridZ, threads, dynamicBytes, stream);
+  }
+
+  private void start(
+      CudaDriver.Launch prepared,
+      long gridX,
+      long gridY,
+      long gridZ,
+      int threads,
+      int dynamicBytes,
+      long stream) {
     try {
-      if (dynamicBytes > sharedBytes) {
-        allowShared(dynamicBytes);
-      }
-      launch.launch(
-          (int) gridX, (int) gridY, (int) gridZ, threads, 1, 1, dynamicBytes, context.stream());
+      prepared.launch((int) gridX, (int) gridY, (int) gridZ, threads, 1, 1, dynamicBytes, stream);
     } catch (CudaException e) {
       throw e.in(name);
     }
-    context.launched(name);
+  }
+
+  /// Copies the arguments that were filled in to `words` from `at` on.
+  void saveArguments(long[] words, int at) {
+    MemorySegment.copy(values, ValueLayout.JAVA_LONG, 0, words, at, argumentWords());
+  }
+
+  /// Words of the argument block.
+  int argumentWords() {
+    return (int) (values.byteSize() / Long.BYTES);
+  }
+
+  /// Its place in [CudaContext#kernels].
+  int index() {
+    return index;
+  }
+
+  String name() {
+    return name;
   }
 
   private void allowShared(int bytes) {
@@ -219,7 +287,11 @@ final class CudaKernel {
           "%s: asks for %d bytes of shared memory a block, %s has %d"
               .formatted(name, bytes, context.device().name(), context.device().sharedBytes()));
     }
-    driver.funcSetAttribute(function, FunctionAttribute.MAX_DYNAMIC_SHARED_BYTES, bytes);
+    try {
+      driver.funcSetAttribute(function, FunctionAttribute.MAX_DYNAMIC_SHARED_BYTES, bytes);
+    } catch (CudaException e) {
+      throw e.in(name);
+    }
     sharedBytes = bytes;
   }
 

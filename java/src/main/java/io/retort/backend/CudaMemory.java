@@ -3,35 +3,45 @@ package io.retort.backend;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.tensor.Memory;
+import io.retort.tensor.TensorMemoryException;
 import java.lang.foreign.MemorySegment;
 
 /// Device memory for tensors, out of a [BlockPool].
 ///
 /// Everything happens in the order of the context's stream, so a block that was given back may be
 /// handed out again while kernels that use it are still queued. Writes return when they are queued,
-/// reads wait.
+/// reads wait. Work that is collected to be started together has its blocks in a [CudaArena].
 public final class CudaMemory implements Memory, AutoCloseable {
   private static final String BUDGET_VARIABLE = "RETORT_CUDA_MEMORY_BYTES";
 
   private final CudaContext context;
   private final CudaDriver driver;
   private final CudaStaging staging;
+  private final CudaQueue queue;
   private final BlockPool pool;
+  private final CudaArena arena;
+  private final BlockPool.Care care;
 
   CudaMemory(CudaContext context, long budget, BlockPool.Care care) {
     this.context = context;
+    this.care = care;
     driver = context.driver();
-    staging = new CudaStaging(context);
+    staging = context.staging();
+    queue = context.queue();
     pool = new BlockPool(BUDGET_VARIABLE, budget, care, new DeviceBlocks());
+    arena = new CudaArena(pool);
   }
 
   /// The device's memory: all of it, or as much as the environment says. The emulator watches
-  /// blocks itself.
+  /// blocks itself, unless `retort.exact=false` asks for a device's ways, to time them.
   static CudaMemory fromEnvironment(CudaContext context) {
     long budget =
         BlockPool.budget(
             BUDGET_VARIABLE, System.getenv(BUDGET_VARIABLE), context.device().memoryBytes());
-    var usual = context.emulator().isPresent() ? BlockPool.Care.EXACT : BlockPool.Care.PLAIN;
+    boolean watched =
+        context.emulator().isPresent()
+            && Boolean.parseBoolean(System.getProperty("retort.exact", "true"));
+    var usual = watched ? BlockPool.Care.EXACT : BlockPool.Care.PLAIN;
     return new CudaMemory(context, budget, BlockPool.care(usual));
   }
 
@@ -67,6 +77,7 @@ public final class CudaMemory implements Memory, AutoCloseable {
 
     @Override
     public void free(long address, long bytes) {
+      queue.flush(); // what is collected may use it
       context.enter();
       driver.memFreeAsync(address, context.stream());
     }
@@ -74,7 +85,7 @@ public final class CudaMemory implements Memory, AutoCloseable {
     @Override
     public void fill(long address, int value, long bytes) {
       context.enter();
-      driver.memsetD8Async(address, (byte) value, bytes, context.stream());
+      queue.fillBytes(address, (byte) value, bytes);
     }
 
     @Override
@@ -104,29 +115,45 @@ public final class CudaMemory implements Memory, AutoCloseable {
   }
 
   @Override
-  public long allocate(long bytes) {
-    return pool.allocate(bytes);
+  public synchronized long allocate(long bytes) {
+    try {
+      return take(bytes);
+    } catch (TensorMemoryException e) {
+      if (arena.waitingBlocks() == 0) {
+        throw e;
+      }
+      arena.trim();
+      pool.trim();
+      return take(bytes);
+    }
+  }
+
+  private long take(long bytes) {
+    return queue.collecting() ? arena.allocate(bytes) : pool.allocate(bytes);
   }
 
   @Override
-  public void free(long address, long bytes) {
-    pool.free(address, bytes);
+  public synchronized void free(long address, long bytes) {
+    if (!arena.free(address)) {
+      pool.free(address, bytes);
+    }
   }
 
   /// Gives every waiting block back to the driver.
   public void trim() {
+    arena.trim();
     pool.trim();
     context.synchronize();
   }
 
   @Override
   public long liveBlocks() {
-    return pool.liveBlocks();
+    return pool.liveBlocks() - arena.waitingBlocks();
   }
 
   @Override
   public long liveBytes() {
-    return pool.liveBytes();
+    return pool.liveBytes() - arena.waitingBytes();
   }
 
   @Override
@@ -136,7 +163,18 @@ public final class CudaMemory implements Memory, AutoCloseable {
 
   /// Bytes that wait in the pool for the next request of their size.
   public long waitingBytes() {
-    return pool.waitingBytes();
+    return pool.waitingBytes() + arena.waitingBytes();
+  }
+
+  /// Two moments at which this is equal hand out the same blocks to the same requests of collected
+  /// work.
+  long arenaState() {
+    return arena.state();
+  }
+
+  /// Whether blocks are filled with NaN when they are handed out.
+  boolean poisoned() {
+    return care == BlockPool.Care.POISONED;
   }
 
   /// Most bytes this pool will hold.
@@ -147,21 +185,20 @@ public final class CudaMemory implements Memory, AutoCloseable {
   @Override
   public void zero(long address, long bytes) {
     context.enter();
-    driver.memsetD8Async(address, (byte) 0, bytes, context.stream());
+    queue.fillBytes(address, (byte) 0, bytes);
   }
 
   @Override
   public void copy(long from, long to, long bytes) {
     context.enter();
-    driver.memcpyDtoDAsync(to, from, bytes, context.stream());
+    queue.copy(to, from, bytes);
   }
 
   @Override
   public void write(long address, float[] source, int offset, int count) {
     if (count == 1) {
       context.enter();
-      int bits = Float.floatToRawIntBits(source[offset]);
-      driver.memsetD32Async(address, bits, 1, context.stream());
+      queue.write(address, Float.floatToRawIntBits(source[offset]));
     } else {
       upload(MemorySegment.ofArray(source), address, offset, count, Float.BYTES);
     }
@@ -201,7 +238,7 @@ public final class CudaMemory implements Memory, AutoCloseable {
   private synchronized void upload(
       MemorySegment source, long address, long offset, long count, int bytes) {
     context.enter();
-    staging.upload(source.asSlice(offset * bytes, count * bytes), address);
+    queue.upload(source.asSlice(offset * bytes, count * bytes), address);
   }
 
   private synchronized void download(
@@ -214,6 +251,5 @@ public final class CudaMemory implements Memory, AutoCloseable {
   @Override
   public void close() {
     trim();
-    staging.close();
   }
 }

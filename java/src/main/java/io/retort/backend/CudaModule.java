@@ -10,8 +10,8 @@ import java.lang.foreign.ValueLayout;
 /// The kernels of one file of `cuda/`, loaded for the device.
 ///
 /// A kernel is asked for by its name and its signature, one letter a parameter: `p` pointer, `l`
-/// int64, `i` int32, `f` float, `d` double, `k` random stream (`rt_philox_key`). The signature is
-/// compared with what the module says of the kernel.
+/// int64, `i` int32, `f` float, `d` double, `kp` random stream (`rt_philox_key`) and where its step
+/// lies. The signature is compared with what the module says of the kernel.
 final class CudaModule {
   private final CudaContext context;
   private final long module;

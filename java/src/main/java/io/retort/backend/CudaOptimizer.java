@@ -7,8 +7,8 @@ import org.jspecify.annotations.Nullable;
 /// [OptimizerKernels] as `cuda/adam.cu` computes them: the squares of the gradient, then one pass
 /// over the arenas.
 ///
-/// Norm, clipping and the decision to change nothing are the device's; only the norm comes back.
-/// What differs from step to step lies in device memory, so that a captured update stays valid.
+/// Norm, clipping and the decision to change nothing are the device's. What differs from step to
+/// step lies in device memory, so that a captured update stays valid.
 final class CudaOptimizer implements OptimizerKernels {
   private static final int THREADS = 256;
   private static final int PACK = 4;
@@ -19,6 +19,11 @@ final class CudaOptimizer implements OptimizerKernels {
   private static final int MOST_PARTIALS = 512;
 
   private final CudaContext context;
+
+  /// Where partial sums and rates lie: one place for all networks, whose updates follow each other.
+  private final long sumsAt;
+
+  private final long ratesAt;
   private final CudaKernel squares;
   private final CudaKernel update;
   private final long residentBlocks;
@@ -26,23 +31,25 @@ final class CudaOptimizer implements OptimizerKernels {
   /// beta1, beta2, keep, rate, root, eps, blend and clip, as the kernel's `Rates` has them.
   private final float[] rates = new float[8];
 
-  private final long[] norm = new long[1];
-
   CudaOptimizer(CudaContext context) {
     this.context = context;
     var module = new CudaModule(context, "adam");
     squares = module.kernel("rt_adam_squares", "ppl");
-    update = module.kernel("rt_adam_update", "ppppplpipp");
+    update = module.kernel("rt_adam_update", "ppppplpippp");
+    sumsAt = context.permanent((long) Double.BYTES * MOST_PARTIALS + Float.BYTES * 8);
+    ratesAt = sumsAt + (long) Double.BYTES * MOST_PARTIALS;
     residentBlocks = update.residentBlocks(THREADS, 0);
   }
 
   @Override
-  public double adam(
+  public void adam(
       Tensor value,
       Tensor gradient,
       Tensor m,
       Tensor v,
       @Nullable Tensor ema,
+      @Nullable Tensor loss,
+      Tensor norm,
       long step,
       double lr,
       double beta1,
@@ -62,34 +69,9 @@ final class CudaOptimizer implements OptimizerKernels {
     rates[5] = (float) eps;
     rates[6] = (float) (1 - emaDecay);
     rates[7] = (float) clip;
-    CudaMemory memory = context.memory();
-    int partials =
-        (int) Math.min(MOST_PARTIALS, Math.ceilDiv(value.elements(), ELEMENTS_PER_BLOCK));
-    long sums = (long) Double.BYTES * partials;
-    long results = Double.BYTES;
-    try (var scratch = memory.scratch(results + sums + (long) Float.BYTES * rates.length)) {
-      long normAt = scratch.address();
-      long sumsAt = normAt + results;
-      long ratesAt = sumsAt + sums;
-      memory.write(ratesAt, rates, 0, rates.length);
-      launch(value, gradient, m, v, ema, sumsAt, partials, ratesAt, normAt);
-      memory.read(normAt, norm, 0, 1);
-    }
-    return Double.longBitsToDouble(norm[0]);
-  }
-
-  /// Queues the whole step; nothing in it waits or depends on the host.
-  private void launch(
-      Tensor value,
-      Tensor gradient,
-      Tensor m,
-      Tensor v,
-      @Nullable Tensor ema,
-      long sumsAt,
-      int partials,
-      long ratesAt,
-      long normAt) {
+    context.memory().write(ratesAt, rates, 0, rates.length);
     long n = value.elements();
+    int partials = (int) Math.min(MOST_PARTIALS, Math.ceilDiv(n, ELEMENTS_PER_BLOCK));
     squares.begin().pointer(gradient).address(sumsAt).i64(n).launch(partials, THREADS);
     update
         .begin()
@@ -102,7 +84,8 @@ final class CudaOptimizer implements OptimizerKernels {
         .address(sumsAt)
         .i32(partials)
         .address(ratesAt)
-        .address(normAt)
+        .pointer(loss)
+        .pointer(norm)
         .launch(Math.clamp(Math.ceilDiv(n, (long) THREADS * PACK), 1, residentBlocks), THREADS);
   }
 }

@@ -17,9 +17,9 @@ final class CudaRandom implements RandomKernels {
 
   CudaRandom(CudaContext context) {
     var module = new CudaModule(context, "random");
-    normal = module.kernel("rt_random_normal", "plffkl");
-    uniform = module.kernel("rt_random_uniform", "plffkl");
-    dropout = module.typed("rt_dropout", "pplffk");
+    normal = module.kernel("rt_random_normal", "plffkpl");
+    uniform = module.kernel("rt_random_uniform", "plffkpl");
+    dropout = module.typed("rt_dropout", "pplffkp");
   }
 
   @Override

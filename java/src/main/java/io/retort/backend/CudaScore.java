@@ -42,7 +42,7 @@ final class CudaScore implements ScoreKernels {
   CudaScore(CudaContext context) {
     this.context = context;
     var module = new CudaModule(context, "score_difference");
-    addNoise = module.kernel("rt_add_noise", "pppllk");
+    addNoise = module.kernel("rt_add_noise", "pppllkp");
     edmInput = module.kernel("rt_edm_input", "pppflli");
     edmOutput = module.kernel("rt_edm_output", "ppppflli");
     edmOutputBackward = module.kernel("rt_edm_output_backward", "ppppflli");

@@ -54,6 +54,7 @@ final class CudaStaging implements AutoCloseable {
 
   /// Copies after everything queued before, and waits for it.
   void download(long device, MemorySegment target) {
+    context.queue().flush();
     long bytes = target.byteSize();
     for (long done = 0; done < bytes; ) {
       long count = Math.min(bytes - done, pinned.byteSize());

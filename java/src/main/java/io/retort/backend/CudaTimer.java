@@ -24,12 +24,14 @@ public final class CudaTimer implements AutoCloseable {
   /// Starts when everything queued so far is done.
   public void start() {
     context.enter();
+    context.queue().flush();
     driver.eventRecord(begun, context.stream());
   }
 
   /// Stops when everything queued so far is done.
   public void stop() {
     context.enter();
+    context.queue().flush();
     driver.eventRecord(ended, context.stream());
   }
 

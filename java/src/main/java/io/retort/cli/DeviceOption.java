@@ -39,6 +39,14 @@ final class DeviceOption {
   private String binding = "panama";
 
   @Option(
+      names = "--cuda-graphs",
+      paramLabel = "on|off",
+      description =
+          "Whether each phase of a training step is captured and started as one CUDA graph; off"
+              + " launches its kernels one by one (default: on).")
+  private String graphs = "on";
+
+  @Option(
       names = "--profile",
       arity = "0..1",
       fallbackValue = "kernels",
@@ -67,6 +75,9 @@ final class DeviceOption {
     if ("auto".equals(device) || device == null && announced) {
       console.announce("device: " + choice);
     }
+    if (choice.backend() instanceof CudaBackend cuda) {
+      cuda.useGraphs("on".equals(graphs), console::note);
+    }
     return profile == null ? choice.backend() : timed(choice.backend());
   }
 
@@ -91,6 +102,13 @@ final class DeviceOption {
     console.note(new ProfileTable(rows, peaks, wall, "shapes".equals(profile)).text());
   }
 
+  /// Says after the work what became of its phases on the device.
+  void report(Console console, Backend backend) {
+    if (backend instanceof CudaBackend cuda) {
+      cuda.graphReport().forEach(console::note);
+    }
+  }
+
   /// Refuses options that make no sense, without loading anything.
   void validate() {
     if (device != null && !Arrays.asList("cpu", CUDA, "auto").contains(device)) {
@@ -101,6 +119,9 @@ final class DeviceOption {
     }
     if (profile != null && !Arrays.asList("kernels", "shapes").contains(profile)) {
       throw new UsageException("--profile must be kernels or shapes, got '%s'".formatted(profile));
+    }
+    if (!Arrays.asList("on", "off").contains(graphs)) {
+      throw new UsageException("--cuda-graphs must be on or off, got '%s'".formatted(graphs));
     }
     binding();
   }

@@ -24,6 +24,7 @@ record RunSession(Console console, CommonOptions common, DeviceOption device) {
               .withStop(stop);
       outcome = body.apply(backend, options);
     }
+    device.report(console, backend);
     report(outcome);
     device.profile(console);
     return outcome.finished() ? ExitStatus.SUCCESS : ExitStatus.FAILURE;

@@ -10,7 +10,6 @@ import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
 import io.retort.tensor.Tensor;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -98,8 +97,16 @@ public final class Tape {
   ///
   /// @throws ShapeException if the inputs do not fit the op
   public Var apply(Op op, Var... inputs) {
-    List<Tensor> tensors = Arrays.stream(inputs).map(Var::value).toList();
-    Shape shape = op.infer(tensors.stream().map(Tensor::shape).toList());
+    Tensor[] values = new Tensor[inputs.length];
+    Shape[] shapes = new Shape[inputs.length];
+    int[] sources = new int[inputs.length];
+    for (int i = 0; i < inputs.length; i++) {
+      values[i] = inputs[i].value();
+      shapes[i] = values[i].shape();
+      sources[i] = inputs[i].node();
+    }
+    List<Tensor> tensors = List.of(values);
+    Shape shape = op.infer(List.of(shapes));
     List<Tensor> results = op.run(backend, scope, tensors);
     Tensor output = results.getFirst();
     if (!output.shape().equals(shape)) {
@@ -119,7 +126,6 @@ public final class Tape {
       results.subList(1, results.size()).forEach(scope::release);
       return constant(output);
     }
-    int[] sources = Arrays.stream(inputs).mapToInt(Var::node).toArray();
     List<Tensor> extras = List.copyOf(results.subList(1, results.size()));
     nodes.add(new Node(op, sources, new Op.Saved(tensors, output, extras, wanted), null));
     return new Var(this, output, nodes.size() - 1);
@@ -143,6 +149,10 @@ public final class Tape {
       return;
     }
     walked = true;
+    backend.derived(() -> signature(output, gradient), () -> walk(output, gradient));
+  }
+
+  private void walk(Var output, Tensor gradient) {
     @Nullable Tensor[] gradients = new @Nullable Tensor[nodes.size()];
     gradients[output.node()] = gradient.view(scope, gradient.shape());
     BiConsumer<Integer, Tensor> accumulate =
@@ -155,6 +165,31 @@ public final class Tape {
         scope.release(incoming);
       }
     }
+  }
+
+  /// What the kernels of [#walk] depend on.
+  private TapeSignature signature(Var output, Tensor gradient) {
+    TapeSignature signature = new TapeSignature();
+    signature.add(output.node());
+    signature.add(gradient);
+    for (Node node : nodes) {
+      signature.add(node.op == null ? null : node.op.timeless());
+      for (int input : node.inputs) {
+        signature.add(input);
+      }
+      if (node.sink != null) {
+        signature.add(node.sink);
+      }
+      if (node.saved != null) {
+        node.saved.inputs().forEach(signature::add);
+        signature.add(node.saved.output());
+        node.saved.extras().forEach(signature::add);
+        for (boolean wanted : node.saved.wanted()) {
+          signature.add(wanted ? 1 : 0);
+        }
+      }
+    }
+    return signature;
   }
 
   private void propagate(Node node, Tensor incoming, BiConsumer<Integer, Tensor> accumulate) {

@@ -8,6 +8,7 @@ import io.retort.tensor.ShapeException;
 import io.retort.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /// `y[n,i,j,o] = b_o + sum_{a,b,c} x[n, i s + a - p, j s + b - p, c] w[o,c,a,b]`: cross-correlation
@@ -42,27 +43,34 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
   public Shape infer(List<Shape> inputs) {
     Shape x = inputs.get(0);
     Shape weight = inputs.get(1);
-    require(x.rank() == 4, "x must be (N, H, W, C), got " + x);
-    require(weight.rank() == 4, "weight must be (Cout, Cin/groups, kh, kw), got " + weight);
+    require(x.rank() == 4, () -> "x must be (N, H, W, C), got " + x);
+    require(weight.rank() == 4, () -> "weight must be (Cout, Cin/groups, kh, kw), got " + weight);
     requireExtents("x", x);
     requireExtents("weight", weight);
     long channels = x.last();
     require(
         channels % groups == 0 && weight.dim(0) % groups == 0,
-        "input and output channels must be multiples of "
-            + groups
-            + " groups, got "
-            + x
-            + " and "
-            + weight);
+        () ->
+            "input and output channels must be multiples of "
+                + groups
+                + " groups, got "
+                + x
+                + " and "
+                + weight);
     require(
         weight.dim(1) == channels / groups,
-        "weight must have " + channels / groups + " input channels for x " + x + ", got " + weight);
+        () ->
+            "weight must have "
+                + channels / groups
+                + " input channels for x "
+                + x
+                + ", got "
+                + weight);
     if (inputs.size() > 2) {
       Shape bias = inputs.get(2);
       require(
           bias.equals(Shape.of(weight.dim(0))),
-          "bias must be (" + weight.dim(0) + "), got " + bias);
+          () -> "bias must be (" + weight.dim(0) + "), got " + bias);
     }
     return Shape.of(
         x.dim(0), extent(x.dim(1), weight.dim(2)), extent(x.dim(2), weight.dim(3)), weight.dim(0));
@@ -72,7 +80,7 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
     long room = size + 2L * padding - kernel;
     require(
         room >= 0,
-        "kernel of " + kernel + " must fit into " + size + " pixels padded by " + padding);
+        () -> "kernel of " + kernel + " must fit into " + size + " pixels padded by " + padding);
     return room / stride + 1;
   }
 
@@ -80,13 +88,13 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
     for (long extent : shape.dims()) {
       require(
           extent >= 1 && extent <= Integer.MAX_VALUE,
-          "every extent of " + what + " must be in [1, 2^31), got " + shape);
+          () -> "every extent of " + what + " must be in [1, 2^31), got " + shape);
     }
   }
 
-  private void require(boolean holds, String sentence) {
+  private void require(boolean holds, Supplier<String> sentence) {
     if (!holds) {
-      throw new ShapeException(name() + ": " + sentence);
+      throw new ShapeException(name() + ": " + sentence.get());
     }
   }
 

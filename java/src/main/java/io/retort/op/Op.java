@@ -5,7 +5,6 @@ import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.List;
-import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /// One differentiable operation. The permits list is the registry; [OpCatalog] lists the test cases
@@ -49,10 +48,7 @@ public sealed interface Op
 
   /// Lower-case name with underscores, as shown in tables and errors.
   default String name() {
-    return getClass()
-        .getSimpleName()
-        .replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_")
-        .toLowerCase(Locale.ROOT);
+    return OpCatalog.name(getClass());
   }
 
   /// Shape of the output.
@@ -82,6 +78,12 @@ public sealed interface Op
   default @Nullable List<double @Nullable []> referenceVjp(
       List<double[]> inputs, List<Shape> shapes, double[] gradOut) {
     return null;
+  }
+
+  /// The same op at no particular step: two ops that are equal then have gradients made by the same
+  /// kernels with the same arguments, but for the step of a random stream.
+  default Op timeless() {
+    return this;
   }
 
   /// Whether a gradient flows to input `index` (labels, indices and detached inputs have none).

@@ -2,13 +2,30 @@ package io.retort.op;
 
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.SequencedMap;
 import java.util.function.Supplier;
 
 /// Every op class with its contract cases: what `retort ops` lists and OpContractTest runs.
 public final class OpCatalog {
 
+  /// Names are asked for at every step.
+  private static final ClassValue<String> NAMES =
+      new ClassValue<>() {
+        @Override
+        protected String computeValue(Class<?> op) {
+          return op.getSimpleName()
+              .replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_")
+              .toLowerCase(Locale.ROOT);
+        }
+      };
+
   private OpCatalog() {}
+
+  /// Lower-case name with underscores of an op class.
+  static String name(Class<? extends Op> op) {
+    return NAMES.get(op);
+  }
 
   /// Op classes in alphabetical order, each with a supplier of its cases.
   public static SequencedMap<Class<? extends Op>, Supplier<List<Case>>> cases() {

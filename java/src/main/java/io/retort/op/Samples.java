@@ -42,7 +42,8 @@ final class Samples {
   /// A loss's saved unit gradient times the scalar that flows in.
   static Tensor scaled(Backend backend, Scope scope, Tensor unitGradient, Tensor gradOut) {
     Tensor scaled = scope.allocate(unitGradient.shape());
-    backend.elementwise().axpby(gradOut.item(), unitGradient, 0, unitGradient, scaled);
+    AxisGroups axes = AxisGroups.broadcast("loss", gradOut.shape(), unitGradient.shape());
+    backend.elementwise().broadcast(Broadcast.Kind.MULTIPLY, axes, unitGradient, gradOut, scaled);
     return scaled;
   }
 

@@ -4,6 +4,7 @@ import io.retort.grad.Parameters;
 import io.retort.op.Backend;
 import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
+import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -32,23 +33,50 @@ public final class Adam implements AutoCloseable {
   ///   not counted
   public double update(
       Backend backend, double lr, @Nullable Parameters average, double averageDecay) {
-    double norm =
-        backend
-            .optimizers()
-            .adam(
-                parameters.values(),
-                parameters.gradients(),
-                first,
-                second,
-                average == null ? null : average.values(),
-                updates + 1,
-                lr,
-                spec.beta1(),
-                spec.beta2(),
-                spec.eps(),
-                spec.decay(),
-                spec.clip(),
-                averageDecay);
+    try (Scope step = new Scope(backend.memory())) {
+      Tensor norm = step.allocate(Shape.of(1), DType.I64);
+      queue(backend, lr, average, averageDecay, null, norm);
+      return confirm(norm.longs()[0]);
+    }
+  }
+
+  /// Queues [#update] and reads nothing; [#confirm] counts it once the norm is known.
+  ///
+  /// @param loss where it is not finite, nothing is changed either
+  /// @param norm one int64, receives the bits of the norm
+  public void queue(
+      Backend backend,
+      double lr,
+      @Nullable Parameters average,
+      double averageDecay,
+      @Nullable Tensor loss,
+      Tensor norm) {
+    backend
+        .optimizers()
+        .adam(
+            parameters.values(),
+            parameters.gradients(),
+            first,
+            second,
+            average == null ? null : average.values(),
+            loss,
+            norm,
+            updates + 1,
+            lr,
+            spec.beta1(),
+            spec.beta2(),
+            spec.eps(),
+            spec.decay(),
+            spec.clip(),
+            averageDecay);
+  }
+
+  /// Counts a queued update if its norm is finite.
+  ///
+  /// @param bits what [#queue] left in `norm`
+  /// @return the norm
+  public double confirm(long bits) {
+    double norm = Double.longBitsToDouble(bits);
     if (Double.isFinite(norm)) {
       updates++;
     }

@@ -31,6 +31,11 @@ public record PhiloxKey(long seed, Purpose purpose, int stream, long step) {
     return purpose.ordinal() | stream << 8;
   }
 
+  /// The same key at another step.
+  public PhiloxKey step(long other) {
+    return new PhiloxKey(seed, purpose, stream, other);
+  }
+
   /// The same key on another stream.
   public PhiloxKey stream(int other) {
     return new PhiloxKey(seed, purpose, other, step);

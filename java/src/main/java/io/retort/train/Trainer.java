@@ -10,9 +10,13 @@ import io.retort.distill.Noise;
 import io.retort.distill.StepValues;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
+import io.retort.grad.Var;
 import io.retort.op.Backend;
 import io.retort.optim.Adam;
+import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
+import io.retort.tensor.Shape;
+import io.retort.tensor.Tensor;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -129,20 +133,52 @@ public final class Trainer implements AutoCloseable {
   private void runPhase(
       Phase phase, Batch batch, Noise noise, StepValues left, SequencedMap<String, Double> values) {
     try (Scope scope = new Scope(backend.memory())) {
-      Set<Parameters> trained =
-          phase.trains().stream().map(name -> state(name).weights()).collect(Collectors.toSet());
-      trained.forEach(Parameters::zeroGradients);
-      Tape tape = new Tape(backend, scope, trained);
-      Method.Terms terms = phase.loss().compute(nets(tape, left), batch, noise);
-      terms.parts().forEach((name, term) -> record(phase, name, term.item(), values));
-      tape.backward(terms.total());
+      Outcome outcome =
+          backend.together(phase.name(), () -> learn(phase, batch, noise, left, scope));
+      float[] terms = outcome.terms().floats();
+      for (int i = 0; i < terms.length; i++) {
+        record(phase, outcome.names().get(i), terms[i], values);
+      }
+      long[] norms = outcome.norms().longs();
+      for (int i = 0; i < norms.length; i++) {
+        RoleState role = outcome.updated().get(i);
+        double norm = requireNonNull(role.adam()).confirm(norms[i]);
+        record(phase, role.role().name() + "_gradient_norm", norm, values);
+      }
+    }
+  }
+
+  /// What a phase did, still on the device.
+  ///
+  /// @param names of the loss's terms
+  /// @param terms their values
+  /// @param updated the roles that were trained
+  /// @param norms bits of their gradient norms
+  private record Outcome(List<String> names, Tensor terms, List<RoleState> updated, Tensor norms) {}
+
+  /// Loss, gradients and updates; reads nothing back.
+  private Outcome learn(Phase phase, Batch batch, Noise noise, StepValues left, Scope scope) {
+    Set<Parameters> trained =
+        phase.trains().stream().map(name -> state(name).weights()).collect(Collectors.toSet());
+    trained.forEach(Parameters::zeroGradients);
+    Tape tape = new Tape(backend, scope, trained);
+    Method.Terms terms = phase.loss().compute(nets(tape, left), batch, noise);
+    Tensor values = scope.allocate(Shape.of(terms.parts().size()));
+    int term = 0;
+    for (Var part : terms.parts().values()) {
+      values.view(scope, part.shape(), term++).copyFrom(part.value());
     }
     // Declaration order, so that logs and updates do not depend on a set's order.
-    roles.forEach((name, role) -> {
-      if (phase.trains().contains(name)) {
-        record(phase, name + "_gradient_norm", update(role), values);
-      }
-    });
+    List<RoleState> updated =
+        roles.values().stream()
+            .filter(role -> phase.trains().contains(role.role().name()))
+            .toList();
+    Tensor norms = scope.allocate(Shape.of(updated.size()), DType.I64);
+    tape.backward(terms.total());
+    for (int i = 0; i < updated.size(); i++) {
+      update(updated.get(i), terms.total().value(), norms.view(scope, Shape.of(1), i));
+    }
+    return new Outcome(List.copyOf(terms.parts().sequencedKeySet()), values, updated, norms);
   }
 
   private void record(Phase phase, String what, double value, SequencedMap<String, Double> values) {
@@ -152,11 +188,11 @@ public final class Trainer implements AutoCloseable {
     values.put(phase.name() + "/" + what, value);
   }
 
-  private double update(RoleState role) {
+  private void update(RoleState role, Tensor loss, Tensor norm) {
     Adam adam = requireNonNull(role.adam());
     double lr = adam.spec().lrAt(step, spec.steps());
     double decay = spec.average().decay(method.batch(), (step + 1) * method.batch());
-    return adam.update(backend, lr, role.average(), decay);
+    adam.queue(backend, lr, role.average(), decay, loss, norm);
   }
 
   private Nets nets(Tape tape, StepValues left) {

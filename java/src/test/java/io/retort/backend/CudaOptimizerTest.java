@@ -6,12 +6,15 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.retort.CudaUnderTest;
 import io.retort.op.Backend;
+import io.retort.tensor.DType;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
@@ -48,7 +51,12 @@ final class CudaOptimizerTest {
     }
 
     double step(long step, double decay, double clip, boolean averaged) {
-      return backend
+      return step(null, step, decay, clip, averaged);
+    }
+
+    double step(@Nullable Tensor loss, long step, double decay, double clip, boolean averaged) {
+      Tensor norm = scope.allocate(Shape.of(1), DType.I64);
+      backend
           .optimizers()
           .adam(
               value,
@@ -56,6 +64,8 @@ final class CudaOptimizerTest {
               m,
               v,
               averaged ? ema : null,
+              loss,
+              norm,
               step,
               1e-2,
               0.9,
@@ -64,6 +74,7 @@ final class CudaOptimizerTest {
               decay,
               clip,
               0.95);
+      return Double.longBitsToDouble(norm.longs()[0]);
     }
 
     float[][] state() {
@@ -143,6 +154,21 @@ final class CudaOptimizerTest {
 
         assertThat(network.step(1, 0.1, 0.5, true)).isNotFinite();
         assertThat(network.state()).isDeepEqualTo(before);
+      }
+    }
+  }
+
+  @Test
+  void aLossThatIsNotFiniteChangesNothing() {
+    for (Backend backend : List.of(CPU, CUDA)) {
+      try (var network = Network.of(backend, 1500, 0)) {
+        Tensor loss = network.scope.of(Shape.of(1), Float.POSITIVE_INFINITY);
+        float[][] before = network.state();
+        network.step(loss, 1, 0.1, 0.5, true);
+        assertThat(network.state()).isDeepEqualTo(before);
+
+        network.step(loss.set(3f), 1, 0.1, 0.5, true);
+        assertThat(network.state()[0]).isNotEqualTo(before[0]);
       }
     }
   }

@@ -57,6 +57,7 @@ class MainTest {
           sample m --out x.png --device gpu           | must be cpu, cuda or auto, got 'gpu'
           sample m --out x.png --cuda-library x       | goes with --device cuda
           ops --device cuda --cuda-binding jni        | must be panama or jcuda, got 'jni'
+          ops --device cuda --cuda-graphs yes         | must be on or off, got 'yes'
           sample m extra --out x.png                  | extra
           denoise m --x a.npy --out d.npy             | --sigma
           export m                                    | --out=FILE

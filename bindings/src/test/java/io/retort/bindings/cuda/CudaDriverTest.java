@@ -22,6 +22,8 @@ final class CudaDriverTest {
   private static final int INVALID_VALUE = 1;
   private static final int INVALID_IMAGE = 200;
   private static final int NOT_FOUND = 500;
+  private static final int CAPTURE_UNSUPPORTED = 900;
+  private static final int CAPTURE_INVALIDATED = 901;
 
   private final String binding;
   private final CudaDriver driver;
@@ -162,6 +164,50 @@ final class CudaDriverTest {
       assertThat(affine.first()).isEqualTo(17);
       driver.graphExecDestroy(executable);
       driver.graphDestroy(graph);
+    }
+  }
+
+  /// What a captured training phase rests on: arguments stay, memory is read anew.
+  @Test
+  void aGraphKeepsItsArgumentsAndReadsMemoryAnew() {
+    try (Affine affine = new Affine()) {
+      long given = driver.memAllocAsync(32, stream);
+      driver.streamBeginCapture(stream);
+      driver.memcpyDtoDAsync(affine.memory, given, 32, stream);
+      affine.launch(stream);
+      long graph = driver.streamEndCapture(stream);
+      long executable = driver.graphInstantiate(graph);
+      driver.graphDestroy(graph);
+      affine.values.set(ValueLayout.JAVA_FLOAT, 8, 100);
+
+      for (int value = 1; value <= 3; value++) {
+        driver.memsetD32Async(given, Float.floatToRawIntBits(value), 8, stream);
+        driver.graphLaunch(executable, stream);
+        assertThat(affine.first()).isEqualTo(2 * value + 3);
+      }
+      driver.graphExecDestroy(executable);
+      driver.memFreeAsync(given, stream);
+    }
+  }
+
+  @Test
+  void aCaptureThatIsInterruptedFailsAndTheStreamGoesOn() {
+    try (Affine affine = new Affine()) {
+      affine.fill(2);
+      driver.streamBeginCapture(stream);
+      affine.launch(stream);
+
+      assertThatExceptionOfType(CudaException.class)
+          .isThrownBy(() -> driver.streamSynchronize(stream))
+          .satisfies(e -> assertThat(e.status()).isEqualTo(CAPTURE_UNSUPPORTED))
+          .satisfies(e -> assertThat(e.sticky()).isFalse());
+      assertThatExceptionOfType(CudaException.class)
+          .isThrownBy(() -> driver.streamEndCapture(stream))
+          .satisfies(e -> assertThat(e.status()).isEqualTo(CAPTURE_INVALIDATED))
+          .withMessageStartingWith("cuStreamEndCapture: ");
+
+      affine.launch(stream);
+      assertThat(affine.first()).isEqualTo(7);
     }
   }
 
