@@ -293,7 +293,7 @@ class HostileFilesTest {
   }
 
   private static long config(Path file) {
-    return ModelConfig.read(file).sigmaData() > 0 ? 1 : 0;
+    return ModelConfig.read(file).network().resolution() > 0 ? 1 : 0;
   }
 
   /// Half of the damaged pictures get checksums that fit, so that what lies behind them is seen.
