@@ -52,8 +52,8 @@ public record ModelFile(
               ? "holds no " + WEIGHTS + " (has the run saved yet?)"
               : "does not exist");
     }
+    Denoiser denoiser = ModelConfig.read(TorchFile.container(file).resolveSibling(CONFIG));
     try (TensorFile reader = TensorFile.open(file)) {
-      Denoiser denoiser = ModelConfig.read(TorchFile.container(file).resolveSibling(CONFIG));
       Parameters parameters = denoiser.network().plan().allocate(memory);
       try {
         Weights.load(reader, "", parameters);
