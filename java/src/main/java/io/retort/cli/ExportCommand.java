@@ -46,9 +46,7 @@ final class ExportCommand implements Callable<Integer> {
 
   private final Console console;
 
-  @Parameters(
-      paramLabel = "MODEL",
-      description = "A run directory, or a .safetensors file with config.json beside it.")
+  @Parameters(paramLabel = "MODEL", description = ModelArgument.WHAT)
   private Path path;
 
   @Option(

@@ -13,11 +13,12 @@ import picocli.CommandLine.TypeConversionException;
 /// The model a command works with.
 @SuppressWarnings("NullAway.Init") // picocli fills required fields before the call
 final class ModelArgument {
-  @Parameters(
-      paramLabel = "MODEL",
-      description =
-          "A run directory, or a .safetensors, .safetensors.index.json or .pt file (FILE.pt#NAME:"
-              + " one of its state dicts) with config.json beside it.")
+  /// What can be a model.
+  static final String WHAT =
+      "A run directory, or a .safetensors, .safetensors.index.json or .pt file (FILE.pt#NAME: one"
+          + " of its state dicts) with config.json beside it.";
+
+  @Parameters(paramLabel = "MODEL", description = WHAT)
   private Path path;
 
   @Option(
