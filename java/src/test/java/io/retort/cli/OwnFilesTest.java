@@ -72,8 +72,8 @@ class OwnFilesTest {
     assertDenoises(nested);
     assertDenoises(Path.of(nested + "#ema"));
     Call.of("inspect", Path.of(nested + "#net")).succeeded();
-    Files.write(model.resolve("snapshot.pkl"), new byte[] {-128, 4, '.'});
-    Call refused = Call.of("sample", model.resolve("snapshot.pkl"), "--out", "x.png", "--count", 1);
+    Path snapshot = Files.write(folder.resolve("snapshot.pkl"), new byte[] {-128, 4, '.'});
+    Call refused = Call.of("sample", snapshot, "--out", "x.png", "--count", 1);
     assertThat(refused.err()).contains("which reading would run as a program", "pickle.load");
   }
 
