@@ -52,6 +52,7 @@ public record ModelFile(
               ? "holds no " + WEIGHTS + " (has the run saved yet?)"
               : "does not exist");
     }
+    PickledModule.refuse(file);
     Denoiser denoiser = ModelConfig.read(TorchFile.container(file).resolveSibling(CONFIG));
     try (TensorFile reader = TensorFile.open(file)) {
       Parameters parameters = denoiser.network().plan().allocate(memory);

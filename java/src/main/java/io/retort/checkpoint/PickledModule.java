@@ -21,6 +21,13 @@ final class PickledModule {
 
   private PickledModule() {}
 
+  /// Refuses a file that is called so, before anything beside it is missed.
+  static void refuse(Path file) {
+    if (file.toString().endsWith(".pkl")) {
+      throw refused(file);
+    }
+  }
+
   /// The refusal of such a file, with the lines that turn it into `model.safetensors` and
   /// `config.json`.
   static CheckpointException refused(Path file) {

@@ -70,6 +70,7 @@ record SafetensorsHeader(SequencedMap<String, String> metadata, List<TensorEntry
     private final JsonReader reader;
     private final SequencedMap<String, String> metadata = new LinkedHashMap<>();
     private final List<TensorEntry> entries = new ArrayList<>();
+    private final long[] numbers = new long[MAX_RANK];
 
     Parser(Path file, byte[] json) {
       this.file = file;
@@ -142,7 +143,6 @@ record SafetensorsHeader(SequencedMap<String, String> metadata, List<TensorEntry
     }
 
     private long[] readNaturals(String name, String member, int most) {
-      var numbers = new long[most];
       int count = 0;
       reader.beginArray();
       while (reader.hasNext()) {

@@ -6,9 +6,12 @@ import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /// Pulls one strict JSON document token by token from UTF-8 bytes, building nothing.
 ///
@@ -37,6 +40,9 @@ public final class JsonReader {
   }
 
   private static final int LONGEST_NUMBER = 1024;
+
+  /// Characters of an integer that fits a `long` whatever they are.
+  private static final int SAFE_DIGITS = 18;
 
   private final byte[] utf8;
   private final int maxDepth;
@@ -106,9 +112,9 @@ public final class JsonReader {
 
   /// The name of the next member and its colon; the value comes next.
   public String name() {
-    Set<String> seen = open.element().names;
+    Container container = open.element();
     String name = string();
-    if (!seen.add(name)) {
+    if (!container.isNew(name)) {
       throw failure("the name \"" + abbreviated(name) + "\" appears twice in one object");
     }
     if (++names > maxNames) {
@@ -145,21 +151,35 @@ public final class JsonReader {
 
   /// An integer literal that fits a `long`: no fraction, no exponent, no minus zero.
   public long integer() {
-    String literal = numberLiteral();
-    if (!isInteger(literal)) {
-      throw failure("an integer must be here, got " + abbreviated(literal));
+    int start = skipNumber();
+    if (!isInteger(start)) {
+      throw failure("an integer must be here, got " + abbreviated(literal(start)));
     }
+    boolean negative = utf8[start] == '-';
+    long value = 0;
     try {
-      return Long.parseLong(literal);
-    } catch (NumberFormatException _) {
-      throw failure("the integer " + abbreviated(literal) + " exceeds 64 bits");
+      for (int i = negative ? start + 1 : start; i < position; i++) {
+        value = Math.subtractExact(Math.multiplyExact(value, 10L), utf8[i] - '0');
+      }
+      return negative ? value : Math.negateExact(value);
+    } catch (ArithmeticException _) {
+      throw failure("the integer " + abbreviated(literal(start)) + " exceeds 64 bits");
     }
   }
 
   /// A `Long` for an integer literal, a finite `Double` for any other number.
   public Number number() {
-    String literal = numberLiteral();
-    if (isInteger(literal)) {
+    int start = skipNumber();
+    boolean integer = isInteger(start);
+    if (integer && position - start <= SAFE_DIGITS) {
+      long value = 0;
+      for (int i = utf8[start] == '-' ? start + 1 : start; i < position; i++) {
+        value = value * 10 + (utf8[i] - '0');
+      }
+      return utf8[start] == '-' ? -value : value;
+    }
+    String literal = literal(start);
+    if (integer) {
       try {
         return Long.valueOf(literal);
       } catch (NumberFormatException _) {
@@ -203,7 +223,7 @@ public final class JsonReader {
         endArray();
       }
       case STRING -> string();
-      case NUMBER -> numberLiteral();
+      case NUMBER -> skipNumber();
       case BOOLEAN -> bool();
       case NULL -> nil();
     }
@@ -232,7 +252,7 @@ public final class JsonReader {
       throw failure("'" + bracket + "' must be here");
     }
     position++;
-    names -= open.pop().names.size();
+    names -= open.pop().names();
   }
 
   private int byteAfterSpace() {
@@ -317,6 +337,13 @@ public final class JsonReader {
   }
 
   private String decoded(int start, int end) {
+    boolean ascii = true;
+    for (int i = start; i < end && ascii; i++) {
+      ascii = utf8[i] >= 0;
+    }
+    if (ascii) {
+      return new String(utf8, start, end - start, StandardCharsets.ISO_8859_1);
+    }
     try {
       return StandardCharsets.UTF_8
           .newDecoder()
@@ -327,7 +354,8 @@ public final class JsonReader {
     }
   }
 
-  private String numberLiteral() {
+  /// Passes over a number; yields where it began.
+  private int skipNumber() {
     if (peek() != Kind.NUMBER) {
       throw failure("a number must be here");
     }
@@ -354,6 +382,11 @@ public final class JsonReader {
     if (position - start > LONGEST_NUMBER) {
       throw failure("a number of more than %d characters".formatted(LONGEST_NUMBER));
     }
+    return start;
+  }
+
+  /// The text from `start` to here.
+  private String literal(int start) {
     return new String(utf8, start, position - start, StandardCharsets.US_ASCII);
   }
 
@@ -367,9 +400,15 @@ public final class JsonReader {
     }
   }
 
-  private static boolean isInteger(String literal) {
-    return !literal.equals("-0")
-        && literal.chars().allMatch(c -> c == '-' || (c >= '0' && c <= '9'));
+  /// Whether the number from `start` to here has neither fraction nor exponent and is not minus
+  /// zero.
+  private boolean isInteger(int start) {
+    for (int i = start; i < position; i++) {
+      if (utf8[i] != '-' && (utf8[i] < '0' || utf8[i] > '9')) {
+        return false;
+      }
+    }
+    return position - start != 2 || utf8[start] != '-' || utf8[start + 1] != '0';
   }
 
   private void literal(String word) {
@@ -391,13 +430,35 @@ public final class JsonReader {
 
   /// An open object or array.
   private static final class Container {
+    /// Most objects have few names: those are looked through, more are hashed.
+    private static final int FEW = 8;
+
     final boolean object;
-    final Set<String> names;
+    private final List<String> few = new ArrayList<>(0);
+    private @Nullable Set<String> many;
     boolean started;
 
     Container(boolean object) {
       this.object = object;
-      this.names = object ? new HashSet<>() : Set.of();
+    }
+
+    /// Whether no member before had this name; remembers it.
+    boolean isNew(String name) {
+      if (many != null) {
+        return many.add(name);
+      }
+      if (few.contains(name)) {
+        return false;
+      }
+      few.add(name);
+      if (few.size() > FEW) {
+        many = new HashSet<>(few);
+      }
+      return true;
+    }
+
+    int names() {
+      return many != null ? many.size() : few.size();
     }
 
     char closing() {

@@ -209,10 +209,9 @@ public final class ZipArchive implements AutoCloseable {
     Arrays.sort(ordered, Comparator.comparingLong(Entry::header));
     for (int i = 1; i < ordered.length; i++) {
       Entry before = ordered[i - 1];
-      require(
-          before.header + LOCAL_BYTES + before.packed <= ordered[i].header,
-          ordered[i].name,
-          "overlaps " + printable(before.name));
+      if (before.header + LOCAL_BYTES + before.packed > ordered[i].header) {
+        throw new DataException(inside(ordered[i].name), "overlaps " + printable(before.name));
+      }
     }
   }
 

@@ -56,7 +56,7 @@ public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
     try (SafetensorsReader reader = SafetensorsReader.open(file)) {
       int channels = Math.toIntExact(reader.entry("conv1.weight").shape()[1]);
       int classes = Math.toIntExact(reader.entry("fc2.weight").shape()[0]);
-      LeNet net = new LeNet(channels, classes);
+      LeNet net = LeNet.of(reader.entry("fc1.weight").shape()[1], channels, classes);
       Parameters parameters = net.plan().allocate(backend.memory());
       parameters.all().forEach(p -> Weights.copy(reader, p.name(), p.value()));
       return new LeNetFeatures(backend, net, parameters, name, reader.floats(DEVIATION), true);
@@ -71,7 +71,7 @@ public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
 
   /// Random weights of a fixed seed; deviations from the training images.
   public static LeNetFeatures random(Backend backend, Images training) {
-    LeNet net = new LeNet(training.channels(), 10);
+    LeNet net = new LeNet(training.height(), training.channels(), 10);
     PhiloxKey key = new PhiloxKey(RANDOM_SEED, Purpose.INIT, 0, 0);
     return scaled(
         backend,
@@ -168,14 +168,14 @@ public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
   }
 
   private void forBatches(byte[] pixels, int count, OnBatch body) {
-    int size = LeNet.SIDE * LeNet.SIDE * net.imageChannels();
+    int size = net.side() * net.side() * net.imageChannels();
     for (int first = 0; first < count; first += BATCH) {
       int n = Math.min(BATCH, count - first);
       float[] images =
           ImageBytes.toUnit(Arrays.copyOfRange(pixels, first * size, (first + n) * size));
       try (Scope scope = new Scope(backend.memory())) {
         Tape tape = Tape.inference(backend, scope);
-        Shape shape = Shape.of(n, LeNet.SIDE, LeNet.SIDE, net.imageChannels());
+        Shape shape = Shape.of(n, net.side(), net.side(), net.imageChannels());
         body.run(tape, tape.constant(shape, images), first);
       }
     }

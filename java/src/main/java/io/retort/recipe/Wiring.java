@@ -173,14 +173,15 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
 
   private ClassifierTraining classifier() {
     DataCard card = data.card();
-    if (card.height() != LeNet.SIDE || card.width() != LeNet.SIDE) {
+    if (!LeNet.accepts(card.height(), card.width())) {
       throw refused(
           "data",
-          "must be %dx%d images for the metric net, got %dx%d"
-              .formatted(LeNet.SIDE, LeNet.SIDE, card.height(), card.width()));
+          "must be images for the metric net, %s, got %dx%d"
+              .formatted(LeNet.accepted(), card.height(), card.width()));
     }
     return new ClassifierTraining(
-        new LeNet(card.channels(), card.classes().size()), recipe.classifier().batch());
+        new LeNet(card.height(), card.channels(), card.classes().size()),
+        recipe.classifier().batch());
   }
 
   private Dmd2 dmd2(Denoiser teacher) {

@@ -38,10 +38,9 @@ public final class RunEvaluation implements AutoCloseable {
 
   /// Why a data set cannot be measured with `count` images a row; empty if it can.
   public static Optional<String> obstacle(Dataset data, int count) {
-    if (data.card().height() != LeNet.SIDE || data.card().width() != LeNet.SIDE) {
+    if (!LeNet.accepts(data.card().height(), data.card().width())) {
       return Optional.of(
-          "cannot be measured: the metric net sees %dx%d images only"
-              .formatted(LeNet.SIDE, LeNet.SIDE));
+          "cannot be measured: the metric net sees images only that are " + LeNet.accepted());
     }
     int most = Math.min(data.trainingSource().count(), data.test().count());
     if (count > most) {

@@ -14,6 +14,7 @@ import io.retort.data.Pictures;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -71,8 +72,8 @@ class OwnFilesTest {
     assertDenoises(nested);
     assertDenoises(Path.of(nested + "#ema"));
     Call.of("inspect", Path.of(nested + "#net")).succeeded();
-    Files.write(model.resolve("snapshot.pkl"), new byte[] {-128, 4, '.'});
-    Call refused = Call.of("sample", model.resolve("snapshot.pkl"), "--out", "x.png", "--count", 1);
+    Path snapshot = Files.write(folder.resolve("snapshot.pkl"), new byte[] {-128, 4, '.'});
+    Call refused = Call.of("sample", snapshot, "--out", "x.png", "--count", 1);
     assertThat(refused.err()).contains("which reading would run as a program", "pickle.load");
   }
 
@@ -147,6 +148,30 @@ class OwnFilesTest {
     Call.of("distill", student, "--teacher", teacher, "--out", folder.resolve("student"))
         .succeeded();
     Call.of("eval", teacher, "--data", zip, "--count", 4).refused(1, "metric net");
+  }
+
+  /// From pictures alone to a measurement: a metric net of their own size, a teacher, its numbers.
+  @Test
+  void aModelIsMeasuredAgainstOnesOwnPictures() throws IOException {
+    Path zip = Pictures.edmZip(folder.resolve("set.zip"), 200, 16, 3, 2);
+    Path recipe =
+        Files.writeString(folder.resolve("teacher.yaml"), TEACHER.formatted("fashion-mnist"));
+    Path teacher = folder.resolve("teacher");
+    Call.of("train", recipe, "--data", zip, "--out", teacher).succeeded();
+    Call asked = Call.of("eval", teacher, "--data", zip, "--count", 16);
+    asked.refused(1, "before its metric net is trained: retort train fashion-mnist-metric-net");
+    Path net = Path.of(asked.err().replaceFirst("(?s).*--out (\\S+).*", "$1"));
+    try {
+      Call.of("train", "fashion-mnist-metric-net", "--data", zip, "--steps", 3, "--out", net)
+          .succeeded();
+      Map<?, ?> json =
+          Call.of("eval", teacher, "--data", zip, "--count", 16, "--steps", 1, "--json").json();
+      assertThat((List<?>) json.get("rows")).hasSize(2);
+    } finally {
+      try (var files = Files.walk(net)) {
+        files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
+      }
+    }
   }
 
   @Test

@@ -347,7 +347,7 @@ class RunTest {
         .hasMessageContaining("network: unet: resolution must be divisible by 2");
     assertThatThrownBy(() -> start(tiny("method=classifier"), "run"))
         .isInstanceOf(RecipeException.class)
-        .hasMessageContaining("must be 28x28 images");
+        .hasMessageContaining("must be images for the metric net");
     assertThatThrownBy(() -> start(tiny("method=edm", "evaluation.count=500"), "run"))
         .isInstanceOf(RecipeException.class)
         .hasMessageContaining("evaluation.count: must be at most 100");
