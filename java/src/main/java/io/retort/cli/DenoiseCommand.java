@@ -4,6 +4,8 @@ import io.retort.checkpoint.CheckpointException;
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.NpyFile;
 import io.retort.diffusion.ImageSampler;
+import io.retort.net.DiffusionNet;
+import io.retort.net.UNet;
 import io.retort.op.Backend;
 import io.retort.tensor.Shape;
 import java.nio.file.Path;
@@ -48,6 +50,14 @@ final class DenoiseCommand implements Callable<Integer> {
   private @Nullable Path labels;
 
   @Option(
+      names = "--augment",
+      paramLabel = "A.npy",
+      description =
+          "For networks trained with augmentation: what was done to each image, float"
+              + " (N, augment_dim); without it: nothing.")
+  private @Nullable Path augment;
+
+  @Option(
       names = "--guidance",
       paramLabel = "W",
       description =
@@ -84,7 +94,8 @@ final class DenoiseCommand implements Callable<Integer> {
       }
       ImageSampler network =
           ImageSampler.of(backend, loaded.denoiser(), loaded.parameters(), 1).with(guidance, 0);
-      ImageArrays.write(target.path(), denoise(network, x, levels, classes), image);
+      float @Nullable [] told = augmentation(loaded.denoiser().network(), images);
+      ImageArrays.write(target.path(), denoise(network, x, levels, classes, told), image);
       report(target, images);
     }
     device.profile(console);
@@ -119,9 +130,34 @@ final class DenoiseCommand implements Callable<Integer> {
     return labels == null ? null : Labels.read(labels, classes, images);
   }
 
+  /// Null for images as they are.
+  private float @Nullable [] augmentation(DiffusionNet network, int images) {
+    if (augment == null) {
+      return null;
+    }
+    long length = network instanceof UNet unet ? unet.augmentation() : 0;
+    if (length == 0) {
+      throw new UsageException("--augment: the model is not told how images were augmented");
+    }
+    NpyFile array = NpyFile.read(augment);
+    if (!Arrays.equals(array.shape(), new long[] {images, length})) {
+      throw new CheckpointException(
+          augment,
+          "",
+          "must have shape (%d, %d), got %s"
+              .formatted(images, length, ImageArrays.text(array.shape())));
+    }
+    return array.floats();
+  }
+
   private static float[] denoise(
-      ImageSampler network, float[] x, float[] sigma, int @Nullable [] classes) {
+      ImageSampler network,
+      float[] x,
+      float[] sigma,
+      int @Nullable [] classes,
+      float @Nullable [] augmentation) {
     int size = x.length / sigma.length;
+    int told = augmentation == null ? 0 : augmentation.length / sigma.length;
     var denoised = new float[x.length];
     int to;
     for (int from = 0; from < sigma.length; from = to) {
@@ -130,7 +166,10 @@ final class DenoiseCommand implements Callable<Integer> {
           network.denoise(
               Arrays.copyOfRange(x, from * size, to * size),
               Arrays.copyOfRange(sigma, from, to),
-              classes == null ? null : Arrays.copyOfRange(classes, from, to));
+              classes == null ? null : Arrays.copyOfRange(classes, from, to),
+              augmentation == null
+                  ? null
+                  : Arrays.copyOfRange(augmentation, from * told, to * told));
       System.arraycopy(part, 0, denoised, from * size, part.length);
     }
     return denoised;

@@ -230,4 +230,10 @@ public final class BetaSchedule {
   public int hashCode() {
     return Objects.hash(kind, start, end, zeroTerminal, steps());
   }
+
+  @Override
+  public String toString() {
+    return "BetaSchedule[%s, %s to %s, %d steps%s]"
+        .formatted(kind, start, end, steps(), zeroTerminal ? ", zero terminal" : "");
+  }
 }

@@ -36,15 +36,22 @@ public record GuidedDenoiser(Denoiser denoiser, double weight) {
   /// @param sigma noise level per sample, each > 0
   /// @param labels class per sample, [Denoiser#NO_CLASS] for the null class, null if all are
   ///   unconditional
+  /// @param augmentation what was done to each image, one row each; null for nothing
   public Var denoise(
-      Tape tape, Parameters parameters, Var x, float[] sigma, int @Nullable [] labels) {
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      float[] sigma,
+      int @Nullable [] labels,
+      float @Nullable [] augmentation) {
     if (plain(labels)) {
-      return denoiser.denoise(tape, parameters, x, sigma, labels, null);
+      return denoiser.denoise(tape, parameters, x, sigma, labels, augmentation, null);
     }
-    float[] twice = Arrays.copyOf(sigma, 2 * sigma.length);
-    System.arraycopy(sigma, 0, twice, sigma.length, sigma.length);
+    float[] twice = twice(sigma);
+    float[] told = augmentation == null ? null : twice(augmentation);
     int[] both = withNull(labels, sigma.length);
-    return guided(tape, x, images -> denoiser.denoise(tape, parameters, images, twice, both, null));
+    return guided(
+        tape, x, images -> denoiser.denoise(tape, parameters, images, twice, both, told, null));
   }
 
   /// The denoised images of states of one level.
@@ -55,7 +62,7 @@ public record GuidedDenoiser(Denoiser denoiser, double weight) {
     if (exploding) {
       float[] sigma = new float[count];
       Arrays.fill(sigma, (float) level.noise());
-      return denoise(tape, parameters, x, sigma, labels);
+      return denoise(tape, parameters, x, sigma, labels, null);
     }
     var coefficients = denoiser.preconditioning().at(level);
     if (plain(labels)) {
@@ -78,6 +85,12 @@ public record GuidedDenoiser(Denoiser denoiser, double weight) {
 
   private boolean plain(int @Nullable [] labels) {
     return weight == 1 || labels == null;
+  }
+
+  private static float[] twice(float[] values) {
+    float[] twice = Arrays.copyOf(values, 2 * values.length);
+    System.arraycopy(values, 0, twice, values.length, values.length);
+    return twice;
   }
 
   private static int[] withNull(int @Nullable [] labels, int count) {

@@ -138,10 +138,19 @@ public record ImageSampler(
   ///
   /// @param labels class per image, [Denoiser#NO_CLASS] for the null class, null for unconditional
   public float[] denoise(float[] x, float[] sigma, int @Nullable [] labels) {
+    return denoise(x, sigma, labels, null);
+  }
+
+  /// The same for a network that is told how its images were augmented.
+  ///
+  /// @param augmentation one row an image, null for images as they are
+  public float[] denoise(
+      float[] x, float[] sigma, int @Nullable [] labels, float @Nullable [] augmentation) {
     return run(
         sigma.length,
         x,
-        (network, tape, images) -> network.denoise(tape, parameters, images, sigma, labels));
+        (network, tape, images) ->
+            network.denoise(tape, parameters, images, sigma, labels, augmentation));
   }
 
   private interface Call {

@@ -285,6 +285,11 @@ public sealed interface Preconditioning {
     public int hashCode() {
       return Objects.hash(c1, c2, steps());
     }
+
+    @Override
+    public String toString() {
+      return "Iddpm[c1=%s, c2=%s, steps=%d]".formatted(c1, c2, steps());
+    }
   }
 
   /// A network trained on the discrete time steps of a beta schedule (DDPM, diffusers): its input

@@ -111,6 +111,17 @@ final class EdmNetworkGoldenTest {
   @ParameterizedTest
   @ValueSource(strings = {"songunet_skip_8", "songunet_residual_8"})
   void denoisersAndTheirGradientsMatch(String name) {
+    denoiserMatches(name, backend);
+  }
+
+  /// Small enough for the emulator in every build.
+  @ParameterizedTest
+  @ValueSource(strings = {"songunet_skip_8", "songunet_residual_8"})
+  void cudaTakesTheSameWay(String name) {
+    denoiserMatches(name, CudaUnderTest.open());
+  }
+
+  private static void denoiserMatches(String name, Backend backend) {
     try (Golden golden = Golden.open(name);
         Parameters parameters = denoiser(golden).network().plan().allocate(backend.memory());
         Scope scope = new Scope(backend.memory())) {
