@@ -142,6 +142,14 @@ final class SamplerOptions {
   private @Nullable Double eta;
 
   @Option(
+      names = "--variance",
+      paramLabel = "small|large",
+      description =
+          "ddpm: of each draw; large is that of the forward step, as some networks were tuned for"
+              + " (default: small).")
+  private @Nullable String variance;
+
+  @Option(
       names = "--shift",
       paramLabel = "S",
       description =
@@ -192,6 +200,10 @@ final class SamplerOptions {
   private void refuseForeign(Name name) {
     refuse("--eta", eta, name, Name.DDIM);
     refuse("--churn", churn, name, Name.HEUN);
+    refuse("--variance", variance, name, Name.DDPM);
+    if (variance != null && !List.of("small", "large").contains(variance)) {
+      throw new UsageException("--variance must be small or large, got '%s'".formatted(variance));
+    }
     refuse("--shift", shift, name, Name.FLOW);
     refuse("--clip", clip, name, Name.DDIM, Name.DDPM);
     if (shift != null && !(shift > 0 && Double.isFinite(shift))) {
@@ -264,7 +276,9 @@ final class SamplerOptions {
               Trajectory.jumps(schedule, steps, spacing(Spacing.LEADING)), amount(), clipped);
       case DDPM ->
           new DdpmSampler(
-              Trajectory.discrete(schedule, steps, spacing(Spacing.LEADING)), clipped, false);
+              Trajectory.discrete(schedule, steps, spacing(Spacing.LEADING)),
+              clipped,
+              "large".equals(variance));
       case LCM ->
           LcmSampler.of(
               schedule,
@@ -292,7 +306,8 @@ final class SamplerOptions {
     boolean clipped = clip == null ? timed : clip;
     return switch (name) {
       case DDIM -> new DdimSampler(exploding.variancePreserving(), amount(), clipped);
-      case DDPM -> new DdpmSampler(exploding.variancePreserving(), clipped, false);
+      case DDPM ->
+          new DdpmSampler(exploding.variancePreserving(), clipped, "large".equals(variance));
       case DPMPP -> new DpmSolverSampler(exploding.variancePreserving());
       case LCM -> new LcmSampler(exploding, DISTILLED_SCALE);
       default -> DdimSampler.euler(exploding);

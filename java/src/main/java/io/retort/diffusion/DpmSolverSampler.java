@@ -32,7 +32,7 @@ public record DpmSolverSampler(Trajectory trajectory) implements Sampler {
       Level to = trajectory.steps().get(i).to();
       double stride = Math.log(from.sigma()) - Math.log(to.sigma());
       double[] clean = denoise.at(x, from);
-      boolean second = before != null && i + 1 < steps() && Double.isFinite(lastStride);
+      boolean second = before != null && i + 1 < steps() && lastStride > 0;
       double weight = second ? stride / (2 * lastStride) : 0;
       double[] earlier = before == null ? clean : before;
       // -(e^-h - 1) is 1 where the step ends at the clean image

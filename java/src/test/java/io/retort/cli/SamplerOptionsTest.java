@@ -171,6 +171,8 @@ final class SamplerOptionsTest {
         "--sampler ddim --eta 2 | eta must be in [0, 1], got 2.0",
         "--sampler flow        | --sampler flow needs a network of rectified flow",
         "--sampler ddim --spacing leading | --spacing leading is for networks with time steps",
+        "--variance large      | --variance is for --sampler ddpm, not heun",
+        "--sampler ddpm --variance big | --variance must be small or large, got 'big'",
         "--sigma-max 0.001     | 0 < min < max and rho > 0 must hold",
         "--churn -1            | churn and its noise must be at least 0",
         "--guidance NaN        | --guidance must be a number"

@@ -207,4 +207,31 @@ final class SchedulerGoldenTest {
             .toList();
     assertThat(results.getFirst()).containsExactly(results.getLast(), within(1e-12));
   }
+
+  @Test
+  void ddimWithFullNoiseIsDdpm() {
+    Trajectory path = Trajectory.discrete(COSINE, 9, Spacing.TRAILING);
+    double[] latents = {0.3, -1.2, 0.7};
+    Sampler.Denoise shrink =
+        (x, level) -> Arrays.stream(x).map(each -> 0.8 * level.signal() * each).toArray();
+    Sampler.Normals normals = step -> new double[] {0.1 * step, -1, 0.5};
+    double[] implicit =
+        new DdimSampler(path, 1, false).sample(latents, shrink, normals, (done, x) -> {});
+    double[] ancestral =
+        new DdpmSampler(path, false, false).sample(latents, shrink, normals, (done, x) -> {});
+    assertThat(implicit).containsExactly(ancestral, within(1e-12));
+  }
+
+  @Test
+  void largeVarianceIsTheForwardSteps() {
+    Level from = LINEAR.level(500);
+    Level to = LINEAR.level(400);
+    Trajectory step = new Trajectory(List.of(new Trajectory.Step(from, to)), 1);
+    double[] drawn =
+        new DdpmSampler(step, false, true)
+            .sample(
+                new double[] {0}, (x, level) -> new double[1], n -> new double[] {1}, (d, x) -> {});
+    double beta = 1 - LINEAR.alphaBar(500) / LINEAR.alphaBar(400);
+    assertThat(drawn[0] * drawn[0]).isCloseTo(beta, within(1e-6));
+  }
 }
