@@ -41,6 +41,7 @@ constexpr std::int64_t kFewestTiles = 24;        // of a block: fewer would read
 constexpr std::int64_t kMostTiles = 96;
 constexpr std::int64_t kFewestChannels = 32;
 constexpr std::int64_t kMostBfloatChannels = 128;
+constexpr std::int64_t kMostSums = 512 * 512;  // kernels of a weight gradient: 38 MB of sums a thread
 constexpr std::int64_t kUnit = 16;               // channels: whole vectors on every instruction set
 
 using half_vec [[gnu::vector_size(LANES * 2)]] = std::uint16_t;
@@ -347,12 +348,23 @@ bool winograd_pays(WinogradPass pass, const WinogradConv& conv, std::int64_t ker
   const bool possible = kernel_h == 3 && kernel_w == 3 && stride == 1 && padding == 1 && groups == 1 &&
                         conv.h >= kSide && conv.w >= kSide && conv.in % kUnit == 0 && conv.out % kUnit == 0 &&
                         thinnest >= kFewestChannels && switched_on();
-  if (!possible || conv.dtype == RT_F32) {
-    return possible;
+  if (!possible) {
+    return false;
+  }
+  // The kernels are transformed in every call: 36 numbers for 9, which few tiles of many channels do not pay for.
+  const bool images = pass == WinogradPass::images;
+  const std::int64_t tiles = conv.n * ((conv.h + kSide - 1) / kSide) * ((conv.w + kSide - 1) / kSide);
+  const std::int64_t widest = std::max(conv.in, conv.out);
+  const bool wide = widest > kMostBfloatChannels;
+  if (tiles * 16 < widest || (!images && wide && (tiles * 2 < widest || conv.in * conv.out > kMostSums))) {
+    return false;
+  }
+  if (conv.dtype == RT_F32) {
+    return true;
   }
   // The direct product has twice the speed in bfloat16, sixteen times with matrix tiles, and this one stays in float32.
-  const bool worth = pass == WinogradPass::weight_gradient || (thinnest >= 64 && conv.h * conv.w >= 256);
-  return worth && std::max(conv.in, conv.out) <= kMostBfloatChannels && !multiplies_tiles();
+  const bool worth = !images || (thinnest >= 64 && conv.h * conv.w >= 256);
+  return worth && !wide && !multiplies_tiles();
 }
 
 void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias, void* y) {
@@ -392,10 +404,13 @@ void winograd_weight_gradient(const WinogradConv& conv, const void* x, const voi
       }
     });
   });
-  for (std::int64_t part = 1; part < parts; ++part) {
-    const float* other = memory + part * own;
-    std::transform(other, other + weights, memory, memory, std::plus<>());
-  }
+  parallel(weights < RT_PARALLEL_MIN ? 1 : static_cast<int>(parts), kPoints, [&](std::int64_t point) {
+    float* const sums = memory + point * conv.in * conv.out;
+    for (std::int64_t part = 1; part < parts; ++part) {
+      const float* other = sums + part * own;
+      std::transform(other, other + conv.in * conv.out, sums, sums, std::plus<>());
+    }
+  });
   kernels_from_sums(conv, memory, dweight);
 }
 

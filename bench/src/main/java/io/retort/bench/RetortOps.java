@@ -229,12 +229,13 @@ public final class RetortOps implements StepWorker, AutoCloseable {
     Tensor first = scope.zeros(value.shape(), DType.F32);
     Tensor second = scope.zeros(value.shape(), DType.F32);
     Tensor average = hashed(0, DType.F32, ADAM_ELEMENTS);
+    Tensor norm = scope.allocate(Shape.of(1), DType.I64);
     return new Prepared(
         () ->
             backend
                 .optimizers()
                 .adam(
-                    value, gradient, first, second, average, ++steps, 1e-2, 0.9, 0.999, 1e-8, 0, 0,
+                    value, gradient, first, second, average, null, norm, ++steps, 1e-2, 0.9, 0.999, 1e-8, 0, 0,
                     0.999),
         value,
         0);

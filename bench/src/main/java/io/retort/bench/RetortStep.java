@@ -6,8 +6,10 @@ import io.retort.backend.CudaBinding;
 import io.retort.backend.KernelProfile;
 import io.retort.backend.MeasuredPeaks;
 import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.HeunSampler;
 import io.retort.diffusion.ImageSampler;
 import io.retort.diffusion.KarrasSigmas;
+import io.retort.diffusion.Sampler;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -195,14 +197,12 @@ public final class RetortStep implements StepWorker, AutoCloseable {
   }
 
   private double sample(Trained net) {
+    Sampler heun =
+        HeunSampler.deterministic(
+            KarrasSigmas.EDM, SAMPLING_STEPS, net.denoiser().preconditioning());
     var sampler =
         new ImageSampler(
-            backend,
-            net.denoiser(),
-            net.parameters(),
-            SAMPLING_STEPS,
-            KarrasSigmas.EDM,
-            spec.batch());
+            backend, net.denoiser(), net.parameters(), heun, 1, 0, spec.batch());
     return meanSquare(sampler.sample(spec.noise(0), null, done -> {}));
   }
 

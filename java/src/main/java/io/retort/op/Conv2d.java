@@ -224,7 +224,7 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
         with("few channels, wide padding", new Conv2d(1, 3, 1), Input.normal(1, 3, 4, 2), 6, 3, 3),
         with("3x3, whole vectors", new Conv2d(1, 1, 1), Input.normal(2, 9, 6, 32), 48, 3, 3)
             .within(5e-4, 1e-5, "sums of 300 products of size 1, transforms that cost a digit"),
-        unbiased("no bias, whole vectors", new Conv2d(1, 1, 1), Input.normal(1, 4, 7, 48), 32, 3, 3)
+        unbiased("no bias, whole vectors", new Conv2d(1, 1, 1), Input.normal(1, 4, 9, 48), 32, 3, 3)
             .within(5e-4, 1e-5, "sums of 300 products of size 1, transforms that cost a digit"),
         halved(
                 with(

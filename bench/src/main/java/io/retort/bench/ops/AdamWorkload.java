@@ -50,12 +50,13 @@ record AdamWorkload(long parameters) implements Workload {
     Tensor first = fill(numbers, scope, 2, -1e-3, 1e-3);
     Tensor second = fill(numbers, scope, 3, 1e-8, 1e-6);
     Tensor average = fill(numbers, scope, 4, -0.1, 0.1);
+    Tensor norm = scope.allocate(Shape.of(1), DType.I64);
     Runnable step =
         () ->
             backend
                 .optimizers()
                 .adam(
-                    value, gradient, first, second, average, 100, 1e-3, 0.9, 0.99, 1e-8, 0.01, 1,
+                    value, gradient, first, second, average, null, norm, 100, 1e-3, 0.9, 0.99, 1e-8, 0.01, 1,
                     0.999);
     double bytes = (5 + 4) * value.bytes();
     return List.of(
