@@ -195,7 +195,7 @@ public final class CudaMemory implements Memory, AutoCloseable {
   }
 
   @Override
-  public void write(long address, float[] source, int offset, int count) {
+  public synchronized void write(long address, float[] source, int offset, int count) {
     if (count == 1) {
       context.enter();
       queue.write(address, Float.floatToRawIntBits(source[offset]));
@@ -222,7 +222,7 @@ public final class CudaMemory implements Memory, AutoCloseable {
   @Override
   public synchronized void write(long address, MemorySegment source) {
     context.enter();
-    staging.upload(source, address);
+    queue.upload(source, address);
   }
 
   @Override

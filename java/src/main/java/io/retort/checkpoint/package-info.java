@@ -1,5 +1,7 @@
-/// Checkpoints on disk: models, the state of a run, the safetensors and NumPy formats they are made
-/// of, and files that appear as a whole or not at all.
+/// Checkpoints on disk: models, the state of a run, the safetensors, PyTorch and NumPy formats they
+/// are made of, and files that appear as a whole or not at all.
+///
+/// Weights come out of any [io.retort.checkpoint.TensorFile]; what is written is safetensors.
 ///
 /// [io.retort.checkpoint.OnnxExport] writes models for other runtimes.
 ///

@@ -61,6 +61,7 @@ record ExitStatus(int code, String sentence, String advice) {
           ("the Java heap of %.1f GB is full; ask for fewer images at once, or allow more with"
                   + " RETORT_JVM_OPTS=-Xmx8g")
               .formatted(Runtime.getRuntime().maxMemory() / 1e9);
+      case InternalError _ -> "a file became shorter while it was read";
       case StackOverflowError _ -> "the input is nested too deeply";
       case ExceptionInInitializerError e when e.getCause() != null -> explain(e.getCause());
       case IllegalArgumentException _ when thrownHere(failure) -> message(failure);
