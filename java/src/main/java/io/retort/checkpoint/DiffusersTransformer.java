@@ -18,6 +18,7 @@ final class DiffusersTransformer {
   private static final int MAX_SIDE = 4096;
   private static final int MAX_WIDTH = 1 << 16;
   private static final double EPS = 1e-6;
+  private static final double CLASS_DROPOUT = 0.1;
 
   private DiffusersTransformer() {}
 
@@ -61,7 +62,7 @@ final class DiffusersTransformer {
             legacy
                 ? keys.integer("num_embeds_ada_norm", 1, 1 << 20)
                 : keys.integer("num_embeds_ada_norm", 1000, 1, 1 << 20),
-            true,
+            CLASS_DROPOUT,
             Names.DIFFUSERS,
             keys.number("norm_eps", 1e-5, 0, 1),
             keys.flag("norm_elementwise_affine", legacy),
@@ -122,7 +123,7 @@ final class DiffusersTransformer {
             keys.integer("depth", 28, 1, 1024),
             (int) (width * keys.number("mlp_ratio", 4, 1e-3, 64)),
             keys.integer("num_classes", 1000, 1, 1 << 20),
-            keys.number("class_dropout_prob", 0.1, 0, 1) > 0,
+            keys.number("class_dropout_prob", CLASS_DROPOUT, 0, 1),
             Names.ORIGINAL,
             EPS,
             false,
@@ -146,7 +147,7 @@ final class DiffusersTransformer {
     json.put("depth", (long) config.depth());
     json.put("num_heads", (long) config.heads());
     json.put("mlp_ratio", (double) config.hidden() / config.width());
-    json.put("class_dropout_prob", config.nullClass() ? 0.1 : 0.0);
+    json.put("class_dropout_prob", config.classDropout());
     json.put("num_classes", (long) config.classes());
     json.put("learn_sigma", config.learnedVariance());
     return json;

@@ -194,7 +194,7 @@ public final class DiT implements UNet {
   }
 
   private DiTEmbedding sharedEmbedding() {
-    return DiTEmbedding.original(config.width(), config.classes(), config.nullClass());
+    return DiTEmbedding.original(config.width(), config.classes(), config.hasNullClass());
   }
 
   /// What one pass through the blocks shares.

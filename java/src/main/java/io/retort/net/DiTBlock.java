@@ -37,7 +37,7 @@ record DiTBlock(DiTConfig config, int index) {
   /// Where this block keeps an embedding of its own, as diffusers does.
   DiTEmbedding embedding() {
     return DiTEmbedding.diffusers(
-        name("norm1.emb"), config.width(), config.classes(), config.nullClass());
+        name("norm1.emb"), config.width(), config.classes(), config.hasNullClass());
   }
 
   /// Tokens `(N, T, width)` to the same shape.

@@ -15,8 +15,8 @@ import io.retort.tensor.ShapeException;
 /// @param depth number of blocks (depth, num_layers)
 /// @param hidden channels between the two layers of a block's MLP (mlp_ratio; 4 times the tokens')
 /// @param classes number of classes (num_classes, num_embeds_ada_norm)
-/// @param nullClass whether the table of classes has a last row for none (class_dropout_prob > 0;
-///   always)
+/// @param classDropout how likely a class is dropped while training; above 0 the table of classes
+///   has a last row for none (class_dropout_prob; 0.1)
 /// @param names whose parameters
 /// @param secondEps of the norm before the MLP (1e-6, norm_eps)
 /// @param secondAffine scale and shift of its own in that norm (never, norm_elementwise_affine)
@@ -33,7 +33,7 @@ public record DiTConfig(
     int depth,
     int hidden,
     int classes,
-    boolean nullClass,
+    double classDropout,
     Names names,
     double secondEps,
     boolean secondAffine,
@@ -66,6 +66,11 @@ public record DiTConfig(
           "dit: depth, hidden width, classes and image channels must be at least 1, got %d, %d, %d and %d"
               .formatted(depth, hidden, classes, imageChannels));
     }
+  }
+
+  /// Whether the table of classes has a last row for none.
+  public boolean hasNullClass() {
+    return classDropout > 0;
   }
 
   /// Channels of the tokens.

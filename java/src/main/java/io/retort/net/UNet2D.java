@@ -22,9 +22,9 @@ import org.jspecify.annotations.Nullable;
 /// configurations.
 ///
 /// Parameter names and order are those of diffusers' state dicts (attention as `to_q`, `to_k`,
-/// `to_v`, `to_out.0`; older files are renamed while they are read). The timestep is a real number.
-/// Source: Ho et al. 2020; Song et al. 2021 for levels with a skipping image; Dhariwal & Nichol
-/// 2021 for scale and shift.
+/// `to_v`, `to_out.0`; older files are renamed while they are read). The timestep is a real number;
+/// a label that is a row of zeros adds nothing. Source: Ho et al. 2020; Song et al. 2021 for levels
+/// with a skipping image; Dhariwal & Nichol 2021 for scale and shift.
 public final class UNet2D implements UNet {
   private static final double MAX_PERIOD = 10000;
   private static final double FREQUENCY_DEVIATION = 16;
@@ -208,8 +208,10 @@ public final class UNet2D implements UNet {
       case IDENTITY -> emb.add(labels);
       case TABLE -> emb.add(labels.matmul(tape.use(parameters.get("class_embedding.weight"))));
       case TIMESTEP -> {
-        Var numbers = labels.matmul(ascending(tape)).reshape(labels.shape().dim(0));
-        yield emb.add(classMlp().apply(tape, parameters, timeFeatures(tape, parameters, numbers)));
+        long samples = labels.shape().dim(0);
+        Var numbers = labels.matmul(ascending(tape)).reshape(samples);
+        Var classes = classMlp().apply(tape, parameters, timeFeatures(tape, parameters, numbers));
+        yield emb.add(classes.mulBroadcast(labels.sum(1).reshape(samples, 1)));
       }
     };
   }

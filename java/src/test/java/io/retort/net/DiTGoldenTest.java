@@ -25,7 +25,7 @@ final class DiTGoldenTest {
   static DiT tiny() {
     return new DiT(
         new DiTConfig(
-            8, 4, true, 2, 2, 16, 2, 128, 10, true, Names.DIFFUSERS, 1e-5, false, true, false, 0));
+            8, 4, true, 2, 2, 16, 2, 128, 10, 0.1, Names.DIFFUSERS, 1e-5, false, true, false, 0));
   }
 
   @Test
@@ -85,7 +85,7 @@ final class DiTGoldenTest {
             28,
             4608,
             1000,
-            true,
+            0.1,
             Names.ORIGINAL,
             1e-6,
             false,
