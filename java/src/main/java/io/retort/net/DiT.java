@@ -217,7 +217,7 @@ public final class DiT implements UNet {
       this.tape = tape;
       this.parameters = parameters;
       DiTEmbedding embedding = embedding(blocks.getFirst());
-      waves = embedding.waves(noise);
+      waves = embedding.waves(tape, noise);
       choice = embedding.choice(tape, samples, labels);
       plain = PlainNorm.of(tape, config.width());
       keys = new DropoutKeys(dropout);

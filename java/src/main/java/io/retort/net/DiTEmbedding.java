@@ -17,7 +17,6 @@ import org.jspecify.annotations.Nullable;
 /// @param endpoint whether the lowest frequency is 1/10000 exactly
 record DiTEmbedding(TimestepMlp mlp, String table, int rows, int classes, boolean endpoint) {
   private static final int FREQUENCIES = 256;
-  private static final double MAX_PERIOD = 10000;
   private static final double DEVIATION = 0.02;
 
   /// facebook's, shared by all blocks.
@@ -46,8 +45,8 @@ record DiTEmbedding(TimestepMlp mlp, String table, int rows, int classes, boolea
   }
 
   /// Sines and cosines `(N, 256)` of timesteps `(N)`.
-  Var waves(Var timesteps) {
-    return timesteps.sinusoid(FREQUENCIES, MAX_PERIOD, endpoint, false);
+  Var waves(Tape tape, Var timesteps) {
+    return new TimestepWaves(FREQUENCIES, endpoint ? 1 : 0, true).apply(tape, timesteps);
   }
 
   /// One row a sample that picks the rows of the table: the one-hot label, or the last row where

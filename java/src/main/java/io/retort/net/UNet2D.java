@@ -26,7 +26,6 @@ import org.jspecify.annotations.Nullable;
 /// a label that is a row of zeros adds nothing. Source: Ho et al. 2020; Song et al. 2021 for levels
 /// with a skipping image; Dhariwal & Nichol 2021 for scale and shift.
 public final class UNet2D implements UNet {
-  private static final double MAX_PERIOD = 10000;
   private static final double FREQUENCY_DEVIATION = 16;
 
   private final UNet2DConfig config;
@@ -228,9 +227,8 @@ public final class UNet2D implements UNet {
   private Var timeFeatures(Tape tape, Parameters parameters, Var numbers) {
     int width = config.channels().getFirst();
     if (!config.time().fourier()) {
-      double half = width / 2.0;
-      double period = Math.pow(MAX_PERIOD, half / (half - config.time().shift()));
-      return numbers.sinusoid(width, period, false, !config.time().cosinesFirst());
+      return new TimestepWaves(width, config.time().shift(), config.time().cosinesFirst())
+          .apply(tape, numbers);
     }
     Var frequencies = tape.use(parameters.get("time_proj.weight")).detach();
     Var waves = numbers.log().fourier(frequencies);

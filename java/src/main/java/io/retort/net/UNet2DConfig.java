@@ -122,6 +122,10 @@ public record UNet2DConfig(
           "unet2d: as many widths as levels down and up are needed, got %d, %d and %d"
               .formatted(levels, down.size(), up.size()));
     }
+    if (!time.fourier && channels.getFirst() % 2 != 0) {
+      throw new ShapeException(
+          "unet2d: the first width must be even, for as many sines as cosines, got " + channels);
+    }
     int coarsest = resolution >> (levels - 1);
     if (coarsest < 1 || coarsest << (levels - 1) != resolution) {
       throw new ShapeException(
