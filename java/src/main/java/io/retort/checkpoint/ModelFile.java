@@ -51,8 +51,8 @@ public record ModelFile(
   /// Loads a model.
   ///
   /// @param model a folder holding `model.safetensors` (or its index of shards, or `model.pt`, or
-  ///   these under the names of diffusers), a diffusers pipeline whose `unet` or `transformer` does,
-  ///   or a file that [TensorFile#open] takes with `config.json` beside it
+  ///   these under the names of diffusers), a diffusers pipeline whose `unet` or `transformer`
+  ///   does, or a file that [TensorFile#open] takes with `config.json` beside it
   /// @throws CheckpointException with the reason in one sentence
   public static ModelFile load(Path model, Memory memory) {
     Path file = weights(model);

@@ -50,8 +50,7 @@ final class DiffusersVariantsTest {
     String prefix = variant + "/w/";
     SafetensorsWriter writer = new SafetensorsWriter();
     for (String name : golden.names(prefix)) {
-      writer.floats(
-          name, golden.shape(prefix + name).dims(), () -> golden.floats(prefix + name));
+      writer.floats(name, golden.shape(prefix + name).dims(), () -> golden.floats(prefix + name));
     }
     writer.write(folder.resolve("diffusion_pytorch_model.safetensors"));
   }

@@ -26,8 +26,7 @@ final class DiffusersCommandsTest {
     Path pipeline = Files.createDirectory(folder.resolve("pipeline"));
     Path network = Files.createDirectory(pipeline.resolve(part));
     try (Golden golden = Golden.open("diffusers_variants")) {
-      Map<String, Object> config =
-          new LinkedHashMap<>(Json.parseObject(golden.metadata().get(variant)));
+      Map<String, Object> config = new LinkedHashMap<>(Json.parseObject(golden.metadata(variant)));
       Object scheduler = config.remove("scheduler");
       if (scheduler != null) {
         Path file = Files.createDirectory(pipeline.resolve("scheduler"));
@@ -38,8 +37,7 @@ final class DiffusersCommandsTest {
       SafetensorsWriter writer = new SafetensorsWriter();
       String prefix = variant + "/w/";
       for (String name : golden.names(prefix)) {
-        writer.floats(
-            name.substring(prefix.length()), golden.shape(name).dims(), () -> golden.floats(name));
+        writer.floats(name, golden.shape(prefix + name).dims(), () -> golden.floats(prefix + name));
       }
       writer.write(network.resolve("diffusion_pytorch_model.safetensors"));
     }
