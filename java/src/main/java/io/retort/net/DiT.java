@@ -80,6 +80,16 @@ public final class DiT implements UNet {
     return config.classes();
   }
 
+  @Override
+  public boolean hasNullClass() {
+    return config.hasNullClass();
+  }
+
+  @Override
+  public double labelDropout() {
+    return config.classDropout();
+  }
+
   /// Patches along a side.
   @Override
   public int bottleneckSide() {

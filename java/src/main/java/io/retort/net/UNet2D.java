@@ -103,6 +103,12 @@ public final class UNet2D implements UNet {
     return config.classes().count();
   }
 
+  /// The ecosystem's are trained with a class for every image.
+  @Override
+  public boolean hasNullClass() {
+    return false;
+  }
+
   @Override
   public int bottleneckSide() {
     return config.resolution() >> (config.channels().size() - 1);

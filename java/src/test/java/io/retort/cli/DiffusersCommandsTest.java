@@ -99,6 +99,39 @@ final class DiffusersCommandsTest {
   }
 
   @Test
+  void theNumberAfterTheLastClassIsNone() throws IOException {
+    String variant = "facebook's transformer";
+    Path model = pipeline(variant, "transformer");
+    Path ids = folder.resolve("ids.npy");
+    float[] rows = NpyFile.read(array(variant, "in/labels")).floats();
+    long[] classes = {5, 5};
+    for (int i = 0; i < rows.length; i++) {
+      classes[i / 5] = rows[i] == 1 ? i % 5 : classes[i / 5];
+    }
+    NpyFile.write(ids, classes, 2);
+    Path out = folder.resolve("d.npy");
+    Path x = array(variant, "in/x");
+    Path sigma = array(variant, "in/sigma");
+    Call.of("denoise", model, "--x", x, "--sigma", sigma, "--labels", ids, "--out", out)
+        .succeeded();
+    assertDenoised(variant, out);
+  }
+
+  @Test
+  void aUNetWithClassesNeedsOneForEveryImage() throws IOException {
+    String variant = "class as a timestep";
+    Path model = pipeline(variant, "unet");
+    Path out = folder.resolve("d.npy");
+    Path x = array(variant, "in/x");
+    Path sigma = array(variant, "in/sigma");
+    Call.of("denoise", model, "--x", x, "--sigma", sigma, "--out", out)
+        .refused(1, "the network has no null class, every image needs a class in [0, 5)");
+    Call.of("sample", model, "--count", 1, "--labels", "none", "--out", out)
+        .refused(1, "the network has no null class");
+    Call.of("sample", model, "--count", 1, "--steps", 1, "--out", out).succeeded();
+  }
+
+  @Test
   void aPipelineSamples() throws IOException {
     Path pipeline = pipeline(UNET, "unet");
     for (String out : new String[] {"a.npy", "b.npy"}) {
