@@ -18,8 +18,9 @@ import org.jspecify.annotations.Nullable;
 ///
 /// Parameter names and order are those of facebook's checkpoints or diffusers'
 /// (`DiTTransformer2DModel`, once `Transformer2DModel`). Positions are fixed. A sample without a
-/// class takes the table's last row. Where the network also learned a variance, [#apply] drops it
-/// and [#full] returns it. Source: Peebles & Xie 2023.
+/// class takes the table's last row. What a discriminator looks at is the map of tokens after half
+/// of the blocks. Where the network also learned a variance, [#apply] drops it and [#full] returns
+/// it. Source: Peebles & Xie 2023.
 public final class DiT implements UNet {
   private static final double EPS = 1e-6;
   private static final String POSITIONS = "pos_embed";
