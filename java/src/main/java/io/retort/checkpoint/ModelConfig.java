@@ -23,17 +23,33 @@ public final class ModelConfig {
   /// @throws CheckpointException if it is missing, malformed, or describes a network Retort does
   ///   not have
   public static Denoiser read(Path file) {
+    Map<String, @Nullable Object> config = DiffusersConfig.withScheduler(file, parse(file));
+    try {
+      return denoiser(config);
+    } catch (IllegalArgumentException wrong) {
+      throw refused(file, wrong);
+    }
+  }
+
+  /// The keys of a configuration file, whatever they say.
+  ///
+  /// @throws CheckpointException if it is missing or malformed
+  static Map<String, @Nullable Object> parse(Path file) {
     try {
       if (Files.size(file) > MAX_BYTES) {
         throw new CheckpointException(file, "", "is larger than a configuration can be");
       }
-      return denoiser(Json.parseObject(Files.readString(file)));
+      return Json.parseObject(Files.readString(file));
     } catch (IOException failure) {
       throw new CheckpointException(file, "", failure);
-    } catch (Json.JsonException | IllegalArgumentException malformed) {
-      throw new CheckpointException(
-          file, "", Objects.requireNonNullElse(malformed.getMessage(), "is no configuration"));
+    } catch (Json.JsonException malformed) {
+      throw refused(file, malformed);
     }
+  }
+
+  private static CheckpointException refused(Path file, RuntimeException reason) {
+    return new CheckpointException(
+        file, "", Objects.requireNonNullElse(reason.getMessage(), "is no configuration"));
   }
 
   /// The denoiser that a configuration describes.
@@ -41,22 +57,25 @@ public final class ModelConfig {
   /// @throws IllegalArgumentException naming the key that is wrong
   public static Denoiser denoiser(Map<String, @Nullable Object> config) {
     try {
-      return EdmConfig.read(config);
+      return DiffusersConfig.recognises(config)
+          ? DiffusersConfig.read(config)
+          : EdmConfig.read(config);
     } catch (ShapeException wrong) {
       throw new IllegalArgumentException(wrong.getMessage(), wrong);
     }
   }
 
   /// The configuration of a denoiser, in writing order.
-  public static SequencedMap<String, Object> of(Denoiser denoiser) {
+  public static SequencedMap<String, ? extends @Nullable Object> of(Denoiser denoiser) {
     SequencedMap<String, Object> json = EdmConfig.of(denoiser);
-    if (json == null) {
+    SequencedMap<String, @Nullable Object> diffusers = DiffusersConfig.of(denoiser);
+    if (json == null && diffusers == null) {
       throw new IllegalArgumentException(
           "config: %s with %s has no config.json"
               .formatted(
                   denoiser.network().getClass().getSimpleName(),
                   denoiser.preconditioning().getClass().getSimpleName()));
     }
-    return json;
+    return json != null ? json : Objects.requireNonNull(diffusers);
   }
 }

@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.stream.Stream;
 
 /// A model on disk: `model.safetensors` with `config.json` beside it, in a folder of its own or of
 /// a run.
@@ -27,7 +28,17 @@ public record ModelFile(
 
   /// What the weights of a folder may be called, the first that is there counts.
   private static final List<String> FOLDER =
-      List.of(WEIGHTS, "model" + SafetensorsShards.SUFFIX, "model.pt", "model.pth");
+      List.of(
+          WEIGHTS,
+          "model" + SafetensorsShards.SUFFIX,
+          "model.pt",
+          "model.pth",
+          "diffusion_pytorch_model.safetensors",
+          "diffusion_pytorch_model" + SafetensorsShards.SUFFIX,
+          "diffusion_pytorch_model.bin");
+
+  /// Where a diffusers pipeline keeps its network.
+  private static final List<String> NETWORKS = List.of("unet", "transformer");
 
   /// Metadata key: network evaluations the model is meant to be sampled with.
   public static final String EVALUATIONS = "retort.evaluations";
@@ -39,8 +50,9 @@ public record ModelFile(
 
   /// Loads a model.
   ///
-  /// @param model a folder holding `model.safetensors` (or its index of shards, or `model.pt`), or
-  ///   a file that [TensorFile#open] takes with `config.json` beside it
+  /// @param model a folder holding `model.safetensors` (or its index of shards, or `model.pt`, or
+  ///   these under the names of diffusers), a diffusers pipeline whose `unet` or `transformer`
+  ///   does, or a file that [TensorFile#open] takes with `config.json` beside it
   /// @throws CheckpointException with the reason in one sentence
   public static ModelFile load(Path model, Memory memory) {
     Path file = weights(model);
@@ -71,9 +83,12 @@ public record ModelFile(
     if (!Files.isDirectory(model)) {
       return model;
     }
-    for (String name : FOLDER) {
-      if (Files.exists(model.resolve(name))) {
-        return model.resolve(name);
+    for (Path folder :
+        Stream.concat(Stream.of(model), NETWORKS.stream().map(model::resolve)).toList()) {
+      for (String name : FOLDER) {
+        if (Files.exists(folder.resolve(name))) {
+          return folder.resolve(name);
+        }
       }
     }
     return model.resolve(WEIGHTS);

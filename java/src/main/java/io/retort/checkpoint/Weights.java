@@ -5,6 +5,7 @@ import io.retort.grad.Parameters;
 import io.retort.tensor.Tensor;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 
 /// Moves [Parameters] into and out of safetensors files, tensor by tensor, by name.
@@ -14,6 +15,10 @@ public final class Weights {
   private static final String FILTER = "resample_filter";
 
   private static final String LEVELS = "u";
+
+  /// And in diffusers': positions that it once stored, and a second name for the frequencies of the
+  /// time embedding.
+  private static final List<String> STORED_TWICE = List.of("pos_embed.pos_embed", "time_proj.W");
 
   private Weights() {}
 
@@ -30,8 +35,9 @@ public final class Weights {
   /// @throws CheckpointException if a tensor is missing, unknown, of another shape, or not finite
   public static void load(TensorFile reader, String prefix, Parameters parameters) {
     Set<String> wanted = new HashSet<>();
-    parameters.all().forEach(parameter -> wanted.add(prefix + parameter.name()));
-    parameters.all().parallelStream().forEach(p -> copy(reader, prefix + p.name(), p.value()));
+    parameters.all().forEach(p -> wanted.add(stored(reader, prefix + p.name())));
+    parameters.all().parallelStream()
+        .forEach(p -> copy(reader, stored(reader, prefix + p.name()), p.value()));
     for (TensorEntry entry : reader.entries()) {
       String name = entry.name();
       if (name.startsWith(prefix) && !wanted.contains(name) && !isBuffer(name)) {
@@ -41,7 +47,13 @@ public final class Weights {
   }
 
   private static boolean isBuffer(String name) {
-    return name.endsWith(FILTER) || name.equals(LEVELS);
+    return name.endsWith(FILTER) || name.equals(LEVELS) || STORED_TWICE.contains(name);
+  }
+
+  /// The name of a tensor in this file: its own, or the one that diffusers' attention had before.
+  private static String stored(TensorFile reader, String name) {
+    String older = OlderNames.of(name);
+    return !reader.contains(name) && reader.contains(older) ? older : name;
   }
 
   /// Copies one tensor of the file into memory.

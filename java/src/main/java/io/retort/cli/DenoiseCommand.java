@@ -4,6 +4,7 @@ import io.retort.checkpoint.CheckpointException;
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.NpyFile;
 import io.retort.diffusion.ImageSampler;
+import io.retort.net.DiT;
 import io.retort.net.DiffusionNet;
 import io.retort.net.UNet;
 import io.retort.op.Backend;
@@ -88,7 +89,7 @@ final class DenoiseCommand implements Callable<Integer> {
       float[] x = ImageArrays.read(noised, image);
       int images = Math.toIntExact(x.length / image.elements());
       float[] levels = levels(images);
-      int @Nullable [] classes = classes(loaded.denoiser().network().classes(), images);
+      int @Nullable [] classes = classes(loaded.denoiser().network(), images);
       if (guidance != 1 && loaded.denoiser().network().classes() == 0) {
         throw new UsageException("--guidance: the model is unconditional, it has no classes");
       }
@@ -126,8 +127,12 @@ final class DenoiseCommand implements Callable<Integer> {
   }
 
   /// Null for unconditional.
-  private int @Nullable [] classes(int classes, int images) {
-    return labels == null ? null : Labels.read(labels, classes, images);
+  private int @Nullable [] classes(DiffusionNet network, int images) {
+    if (labels == null) {
+      return null;
+    }
+    boolean rowForNone = network instanceof DiT && network.hasNullClass();
+    return Labels.read(labels, network.classes(), rowForNone, images);
   }
 
   /// Null for images as they are.

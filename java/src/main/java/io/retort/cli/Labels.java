@@ -58,8 +58,10 @@ final class Labels {
   /// The classes of `count` images from a file: int64 `(N)`, or one-hot floats `(N, classes)` whose
   /// zero rows mean unconditional.
   ///
+  /// @param rowForNone whether the number `classes` is taken for unconditional, as of a transformer
+  ///   whose table of classes has a last row for none
   /// @return one class per image, or [#NONE]
-  static int[] read(Path file, int classes, int count) {
+  static int[] read(Path file, int classes, boolean rowForNone, int count) {
     if (classes == 0) {
       throw new CheckpointException(file, "", "the model is unconditional, it takes no labels");
     }
@@ -77,12 +79,15 @@ final class Labels {
     }
     long[] values = array.longs();
     for (long value : values) {
-      if (value < 0 || value >= classes) {
+      int end = rowForNone ? classes + 1 : classes;
+      if (value < 0 || value >= end) {
         throw new CheckpointException(
-            file, "", "a label must be in [0, %d), got %d".formatted(classes, value));
+            file, "", "a label must be in [0, %d), got %d".formatted(end, value));
       }
     }
-    return Arrays.stream(values).mapToInt(Math::toIntExact).toArray();
+    return Arrays.stream(values)
+        .mapToInt(value -> value == classes ? NONE : Math.toIntExact(value))
+        .toArray();
   }
 
   private static int[] oneHot(Path file, double[] rows, int classes) {

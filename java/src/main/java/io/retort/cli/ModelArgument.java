@@ -15,8 +15,8 @@ import picocli.CommandLine.TypeConversionException;
 final class ModelArgument {
   /// What can be a model.
   static final String WHAT =
-      "A run directory, or a .safetensors, .safetensors.index.json or .pt file (FILE.pt#NAME: one"
-          + " of its state dicts) with config.json beside it.";
+      "A run directory, a diffusers model or pipeline, or a .safetensors, .safetensors.index.json"
+          + " or .pt file (FILE.pt#NAME: one of its state dicts) with config.json beside it.";
 
   @Parameters(paramLabel = "MODEL", description = WHAT)
   private Path path;

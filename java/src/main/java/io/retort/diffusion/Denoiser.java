@@ -17,6 +17,7 @@ import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.ToDoubleFunction;
 import org.jspecify.annotations.Nullable;
@@ -261,6 +262,12 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       return null;
     }
     float[] rows = new float[samples * classes];
+    if (!network.hasNullClass()
+        && (labels == null || Arrays.stream(labels).anyMatch(label -> label == NO_CLASS))) {
+      throw new IllegalArgumentException(
+          "denoise: the network has no null class, every image needs a class in [0, %d)"
+              .formatted(classes));
+    }
     if (labels != null) {
       if (labels.length != samples) {
         throw new ShapeException("denoise: labels must be " + samples + ", got " + labels.length);

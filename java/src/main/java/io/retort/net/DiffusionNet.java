@@ -34,6 +34,11 @@ public interface DiffusionNet extends Net {
       @Nullable Var labels,
       @Nullable PhiloxKey dropout);
 
+  /// Whether it can be asked without a class, where it has classes.
+  default boolean hasNullClass() {
+    return true;
+  }
+
   /// How likely a label is replaced by the null class while training, for classifier-free guidance.
   default double labelDropout() {
     return 0;

@@ -7,7 +7,8 @@ import io.retort.tensor.Shape;
 /// How a parameter starts, as a function of its shape and a random stream.
 ///
 /// Fans follow the convention of linear `(out, in)` and convolution `(out, in, kh, kw)` weights.
-public sealed interface Init {
+public sealed interface Init
+    permits Init.Constant, Init.XavierUniform, Init.FanIn, Init.Normal, SinCosPositions {
 
   /// The initial values, row-major.
   float[] values(Shape shape, PhiloxKey key);

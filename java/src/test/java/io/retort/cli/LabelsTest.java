@@ -45,7 +45,7 @@ class LabelsTest {
   @Test
   void anUnconditionalModelTakesNone() {
     assertThatThrownBy(() -> Labels.parse("0", 0, 5)).isInstanceOf(UsageException.class);
-    assertThatThrownBy(() -> Labels.read(folder.resolve("l.npy"), 0, 5))
+    assertThatThrownBy(() -> Labels.read(folder.resolve("l.npy"), 0, false, 5))
         .hasMessageContaining("unconditional");
   }
 
@@ -53,9 +53,9 @@ class LabelsTest {
   void filesHoldIntegersOrOneHotRows() {
     Path file = folder.resolve("l.npy");
     NpyFile.write(file, new long[] {2, 0}, 2);
-    assertThat(Labels.read(file, 3, 2)).containsExactly(2, 0);
+    assertThat(Labels.read(file, 3, false, 2)).containsExactly(2, 0);
     NpyFile.write(file, new float[] {0, 0, 1, 0, 0, 0}, 2, 3);
-    assertThat(Labels.read(file, 3, 2)).containsExactly(2, Labels.NONE);
+    assertThat(Labels.read(file, 3, false, 2)).containsExactly(2, Labels.NONE);
   }
 
   @Test
@@ -74,7 +74,7 @@ class LabelsTest {
   }
 
   private static void refused(Path file, String words) {
-    assertThatThrownBy(() -> Labels.read(file, 3, 2))
+    assertThatThrownBy(() -> Labels.read(file, 3, false, 2))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining(words);
   }
