@@ -3,6 +3,7 @@ package io.retort.cli;
 import io.retort.backend.CudaBinding;
 import io.retort.backend.CudaDevice;
 import io.retort.bindings.NativeLinkError;
+import io.retort.bindings.cuda.CublasLt;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.bindings.cuda.CudaImages;
@@ -92,16 +93,18 @@ final class CudaFindings {
               : VendorLibrary.beside(driver, kind);
       return found
           .map(library -> Finding.good(what, described(kind, library)))
-          .orElseGet(
-              () -> Finding.absent(what, VendorLibrary.missing(kind) + "; Retort needs none"));
+          .orElseGet(() ->
+              Finding.absent(what, "no %s was found; Retort needs none".formatted(kind.title())));
     } catch (NativeLinkError e) {
       return Finding.broken(what, String.valueOf(e.getMessage()));
     }
   }
 
   private static String described(Kind kind, VendorLibrary library) {
-    return kind == Kind.CUDNN
-        ? Cudnn.of(library) + "; convolutions are Retort's own"
-        : "%s (%s)".formatted(kind.title(), library);
+    return switch (kind) {
+      case CUBLAS_LT -> "%s (%s)".formatted(CublasLt.version(library), library);
+      case CUBLAS -> "%s (%s)".formatted(kind.title(), library);
+      case CUDNN -> Cudnn.of(library) + "; convolutions are Retort's own";
+    };
   }
 }
