@@ -13,12 +13,6 @@ import io.retort.op.Conv2d;
 import io.retort.op.Linear;
 import io.retort.op.MatMul;
 import io.retort.op.Op;
-import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.SymbolLookup;
-import java.lang.foreign.ValueLayout;
-import java.nio.file.Path;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicNode;
@@ -66,18 +60,8 @@ final class OpContractCudaTest {
 
   /// How many products the look-alike was given.
   private static long products(Kind kind) {
-    Path file =
-        VendorLibrary.beside(CudaLibrary.open(CudaLibrary.EMULATOR), kind).orElseThrow().file();
-    var count =
-        Linker.nativeLinker()
-            .downcallHandle(
-                SymbolLookup.libraryLookup(file, Arena.global()).findOrThrow("rt_cublas_products"),
-                FunctionDescriptor.of(ValueLayout.JAVA_LONG));
-    try {
-      return (long) count.invokeExact();
-    } catch (Throwable e) {
-      throw new AssertionError(e);
-    }
+    CudaLibrary emulator = CudaLibrary.open(CudaLibrary.EMULATOR);
+    return VendorLibrary.beside(emulator, kind).orElseThrow().ask("rt_cublas_products");
   }
 
   private static Stream<DynamicNode> cuda(CudaBinding binding, long... orders) {

@@ -225,7 +225,9 @@ public final class VendorLibrary {
   }
 
   /// Calls a function without arguments that returns a `size_t`, as those do that tell versions.
-  long ask(String function) {
+  ///
+  /// @throws NativeLinkError if the library has no such function
+  public long ask(String function) {
     var handle =
         Linker.nativeLinker()
             .downcallHandle(symbol(function), FunctionDescriptor.of(ValueLayout.JAVA_LONG));

@@ -87,4 +87,16 @@ final class VendorLibraryTest {
         .startsWith("there is no cuBLASLt: libcublasLt.so.13 or libcublasLt.so.12 is not in")
         .endsWith("RETORT_CUBLASLT can name the file");
   }
+
+  @Test
+  void cudnnIsToldByItsVersionAndFunctions() {
+    assertThat(Cublas.version(91300)).isEqualTo("9.13.0");
+    var other =
+        VendorLibrary.beside(CudaLibrary.open(CudaLibrary.EMULATOR), Kind.CUBLAS).orElseThrow();
+    assertThatExceptionOfType(NativeLinkError.class)
+        .isThrownBy(() -> Cudnn.of(other))
+        .withMessageStartingWith("%s has no cudnnGetVersion: ".formatted(other));
+    assertThat(new Cudnn(other, "9.13.0", 9))
+        .hasToString("9.13.0 (%s), 9 of the 9 functions of its graph interface".formatted(other));
+  }
 }
