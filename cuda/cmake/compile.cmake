@@ -4,6 +4,7 @@
 # ARCH     sm_80, sm_90a, ... for machine code, compute_80, ... for PTX
 # OUTPUT   cubin or PTX              DEPFILE  for the build tool, written with OUTPUT's name
 # LOG      what ptxas reports (machine code only)
+# LINES    whether machine code knows its source lines
 # ROOT     the repository's root; INCLUDES  directories, comma-separated
 
 string(REPLACE "," ";" includes "${INCLUDES}")
@@ -13,7 +14,10 @@ set(flags -std=c++20 -O3 -diag-suppress 1675 -Werror all-warnings ${includes})
 if(ARCH MATCHES "^compute_")
   set(kind -ptx -arch=${ARCH})
 else()
-  set(kind -cubin -arch=${ARCH} -lineinfo -Xptxas -v)
+  set(kind -cubin -arch=${ARCH} -Xptxas -v)
+  if(LINES)
+    list(APPEND kind -lineinfo)
+  endif()
 endif()
 
 cmake_path(GET OUTPUT PARENT_PATH directory)

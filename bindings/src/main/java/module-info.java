@@ -1,8 +1,10 @@
 /// The native contract of Retort and its Java face; the only module that touches native memory.
 ///
-/// JCuda has no module descriptor of its own; it serves `io.retort.bindings.jcuda` alone.
+/// JCuda and JCublas have no module descriptors of their own; they serve `io.retort.bindings.jcuda`
+/// alone.
 @SuppressWarnings("requires-automatic")
 module io.retort.bindings {
+  requires jcublas;
   requires jcuda;
   requires static transitive org.jspecify;
 

@@ -3,6 +3,7 @@ package io.retort.bench;
 import io.retort.backend.CpuBackend;
 import io.retort.backend.CudaBackend;
 import io.retort.backend.CudaBinding;
+import io.retort.backend.GemmPolicy;
 import io.retort.backend.KernelProfile;
 import io.retort.backend.MeasuredPeaks;
 import io.retort.diffusion.Denoiser;
@@ -86,7 +87,9 @@ public final class RetortStep implements StepWorker, AutoCloseable {
     Optional<String> library = given.stream().filter(each -> each.startsWith(LIBRARY)).findFirst();
     return given.contains("device=cuda")
         ? CudaBackend.open(
-            CudaBinding.PANAMA, library.map(l -> l.substring(LIBRARY.length())).orElse(null))
+            CudaBinding.PANAMA,
+            library.map(l -> l.substring(LIBRARY.length())).orElse(null),
+            GemmPolicy.AUTO)
         : CpuBackend.open();
   }
 

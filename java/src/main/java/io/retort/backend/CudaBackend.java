@@ -20,7 +20,7 @@ import io.retort.op.ReductionKernels;
 import io.retort.op.ResampleKernels;
 import io.retort.op.ScoreKernels;
 import io.retort.op.SoftmaxKernels;
-import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -30,15 +30,16 @@ import org.jspecify.annotations.Nullable;
 
 /// A CUDA device: the kernels of `cuda/` on device memory, launched from Java.
 ///
-/// Opened once a process and binding, on the first device that the driver shows. Kernels are queued
-/// on one stream, or collected and started as a CUDA graph; only reads wait for them. Used by one
-/// thread at a time.
+/// Opened once a process, binding and policy, on the first device that the driver shows. Kernels
+/// are queued on one stream, or collected and started as a CUDA graph; only reads wait for them.
+/// Used by one thread at a time.
 public final class CudaBackend implements Backend, AutoCloseable {
   static final String NAME = "cuda";
 
-  private static final Map<CudaBinding, CudaBackend> OPENED = new EnumMap<>(CudaBinding.class);
+  private static final Map<Key, CudaBackend> OPENED = new HashMap<>();
 
   private final CudaContext context;
+  private final Multiplication multiplication;
 
   private final AttentionKernels attention;
   private final AugmentKernels augmentations;
@@ -56,14 +57,18 @@ public final class CudaBackend implements Backend, AutoCloseable {
   private final ScoreKernels scores;
   private final SoftmaxKernels softmax;
 
-  private CudaBackend(CudaDriver driver) {
+  /// What there is one backend for.
+  private record Key(CudaBinding binding, GemmPolicy policy) {}
+
+  private CudaBackend(CudaDriver driver, Key key) {
     var devices = CudaDevice.list(driver);
     if (devices.isEmpty()) {
       throw new NativeLinkError(
           "The CUDA driver shows no device; CUDA_VISIBLE_DEVICES may hide it");
     }
     context = CudaContext.open(driver, devices.getFirst());
-    var gemm = new CudaGemm(context);
+    multiplication = Multiplication.of(context, key);
+    var gemm = new CudaGemm(context, CudaTiling::fastest, multiplication.chooser);
     var sums = new CudaReduction(context);
 
     // one line a family, alphabetical
@@ -84,15 +89,68 @@ public final class CudaBackend implements Backend, AutoCloseable {
     softmax = new CudaSoftmax(context);
   }
 
-  /// The backend of this process.
+  /// Who multiplies matrices, and why.
+  ///
+  /// @param name of who does, for the device's description
+  private record Multiplication(@Nullable GemmChooser chooser, String name, String reason) {
+    private static final String ITSELF = "own products";
+
+    private static Multiplication itself(String reason) {
+      return new Multiplication(null, ITSELF, "Retort's kernels multiply: " + reason);
+    }
+
+    static Multiplication of(CudaContext context, Key key) {
+      GemmPolicy policy = key.policy;
+      if (policy == GemmPolicy.OWN) {
+        return itself("asked for");
+      }
+      if (policy == GemmPolicy.AUTO && context.emulator().isPresent()) {
+        return itself("an emulator's times say nothing");
+      }
+      var found = CublasGemm.Found.of(context, key.binding);
+      if (found.library().isEmpty()) {
+        if (policy == GemmPolicy.AUTO) {
+          return itself(found.reason());
+        }
+        context.close();
+        throw new NativeLinkError("--cuda-gemm cublas: " + found.reason());
+      }
+      CublasGemm library = found.library().get();
+      String version = library.version();
+      if (policy == GemmPolicy.CUBLAS) {
+        return new Multiplication(
+            new GemmChooser(context, library, null),
+            "products by " + version,
+            "%s multiplies (%s): asked for".formatted(version, library.library()));
+      }
+      GemmTable table = GemmTable.open(GemmChooser.identity(context, library), GemmTable.folder());
+      return new Multiplication(
+          new GemmChooser(context, library, table),
+          "products by %s where that was faster".formatted(version),
+          "%s multiplies (%s) where that was faster".formatted(version, library.library()));
+    }
+  }
+
+  /// The backend of this process that multiplies matrices itself.
   ///
   /// @param library a path, `emulator`, or null for the driver that the loader finds
   /// @throws NativeLinkError if there is no driver or no device, or the kernels do not fit it
   /// @throws io.retort.bindings.cuda.CudaException if the driver fails
   public static CudaBackend open(CudaBinding binding, @Nullable String library) {
+    return open(binding, library, GemmPolicy.OWN);
+  }
+
+  /// The backend of this process.
+  ///
+  /// @param library a path, `emulator`, or null for the driver that the loader finds
+  /// @throws NativeLinkError if there is no driver or no device, the kernels do not fit it, or the
+  ///   library that is to multiply is missing
+  /// @throws io.retort.bindings.cuda.CudaException if the driver fails
+  public static CudaBackend open(CudaBinding binding, @Nullable String library, GemmPolicy policy) {
     var opened = CudaLibrary.open(library);
+    var key = new Key(binding, policy);
     synchronized (OPENED) {
-      return OPENED.computeIfAbsent(binding, b -> new CudaBackend(b.driver(opened)));
+      return OPENED.computeIfAbsent(key, k -> new CudaBackend(binding.driver(opened), k));
     }
   }
 
@@ -103,7 +161,9 @@ public final class CudaBackend implements Backend, AutoCloseable {
 
   @Override
   public String description() {
-    return "%s (%s, %s, %s)".formatted(NAME, device().name(), target(), context.driver().binding());
+    return "%s (%s, %s, %s, %s)"
+        .formatted(
+            NAME, device().name(), target(), context.driver().binding(), multiplication.name);
   }
 
   @Override
@@ -234,6 +294,29 @@ public final class CudaBackend implements Backend, AutoCloseable {
     return softmax;
   }
 
+  /// Who multiplied which shape and why, as a file of tab-separated values; nothing where there is
+  /// nothing to choose.
+  public Optional<String> productTable() {
+    return table().map(GemmTable::text);
+  }
+
+  private Optional<GemmTable> table() {
+    return Optional.ofNullable(multiplication.chooser).flatMap(GemmChooser::table);
+  }
+
+  /// Who multiplies matrices and why, in a sentence.
+  public String productSummary() {
+    return multiplication.reason + table().map(chosen -> ", " + chosen.summary()).orElse("");
+  }
+
+  /// Chooses as a [#productTable] of an earlier process did.
+  ///
+  /// @return whether that was made on this device, with this library and these kernels; another is
+  ///   not taken
+  public boolean adoptProducts(String table) {
+    return multiplication.chooser != null && multiplication.chooser.adopt(table);
+  }
+
   /// A new clock of what is queued on the device.
   public CudaTimer timer() {
     return new CudaTimer(context);
@@ -249,6 +332,9 @@ public final class CudaBackend implements Backend, AutoCloseable {
   public void close() {
     synchronized (OPENED) {
       OPENED.values().remove(this);
+    }
+    if (multiplication.chooser != null) {
+      multiplication.chooser.close();
     }
     context.close();
   }

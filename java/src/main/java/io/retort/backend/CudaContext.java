@@ -1,11 +1,14 @@
 package io.retort.backend;
 
+import io.retort.bindings.cuda.Cublas;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaDriver.DeviceAttribute;
 import io.retort.bindings.cuda.CudaEmulator;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.bindings.cuda.CudaImages;
 import io.retort.op.UnsupportedOpException;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -28,6 +31,7 @@ final class CudaContext implements AutoCloseable {
   private final long context;
   private final long stream;
   private final List<CudaKernel> kernels = new ArrayList<>();
+  private final List<Cublas.Plan> products = new ArrayList<>();
   private final CudaStaging staging;
   private final CudaQueue queue;
   private final CudaMemory memory;
@@ -63,7 +67,7 @@ final class CudaContext implements AutoCloseable {
       throw new UnsupportedOpException(
           "every op",
           CudaBackend.NAME,
-          "this build has kernels for %s, not for %s"
+          "this build has kernels for %s, not for %s; ./retort build compiles all where nvcc is"
               .formatted(String.join(", ", CudaImages.targets()), device));
     }
     if (driver.deviceGetAttribute(DeviceAttribute.MEMORY_POOLS_SUPPORTED, device.handle()) == 0) {
@@ -107,6 +111,11 @@ final class CudaContext implements AutoCloseable {
   /// Every kernel of this context at its index; a new one adds itself.
   List<CudaKernel> kernels() {
     return kernels;
+  }
+
+  /// Every product that NVIDIA's library has prepared, at its index.
+  List<Cublas.Plan> products() {
+    return products;
   }
 
   /// Whether every launch is waited for.
@@ -186,6 +195,15 @@ final class CudaContext implements AutoCloseable {
         throw e.in(kernel);
       }
       faults.check();
+    }
+  }
+
+  /// SHA-256, for what is recognised by its contents.
+  static byte[] sha256(byte[] bytes) {
+    try {
+      return MessageDigest.getInstance("SHA-256").digest(bytes);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java platform has SHA-256", e);
     }
   }
 

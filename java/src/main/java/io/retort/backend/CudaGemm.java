@@ -11,8 +11,9 @@ import org.jspecify.annotations.Nullable;
 /// Products of matrices on the device, as `cuda/matmul.cu` computes them: what dense layers,
 /// batched products and convolutions are made of.
 ///
-/// Works on addresses. Kernels read 16 bytes at a time; a matrix whose rows do not begin on such a
-/// boundary, or that has another type than the product, is packed into scratch first.
+/// Where a [GemmChooser] is given, it may leave a product to NVIDIA's library. Works on addresses.
+/// Kernels read 16 bytes at a time; a matrix whose rows do not begin on such a boundary, or that
+/// has another type than the product, is packed into scratch first.
 final class CudaGemm {
   private static final int ACCESS_BYTES = 16;
   private static final int MOST_MATRICES = 65535;
@@ -22,6 +23,7 @@ final class CudaGemm {
 
   private final CudaMemory memory;
   private final CudaTiling.Choice tiling;
+  private final @Nullable GemmChooser chooser;
   private final Map<Extents, CudaTiling> tilings = new HashMap<>();
 
   /// By type, layout and tile.
@@ -33,12 +35,14 @@ final class CudaGemm {
   private final CudaKernels sumParts;
 
   CudaGemm(CudaContext context) {
-    this(context, CudaTiling::fastest);
+    this(context, CudaTiling::fastest, null);
   }
 
-  CudaGemm(CudaContext context, CudaTiling.Choice tiling) {
+  /// @param chooser who multiplies; without one it is always this
+  CudaGemm(CudaContext context, CudaTiling.Choice tiling, @Nullable GemmChooser chooser) {
     memory = context.memory();
     this.tiling = tiling;
+    this.chooser = chooser;
     var module = new CudaModule(context, "matmul");
     for (DType type : List.of(DType.F32, DType.BF16)) {
       for (String layout : LAYOUTS) {
@@ -152,17 +156,20 @@ final class CudaGemm {
   void multiply(Product product, Matrix a, Matrix b, long bias, long c, DType result) {
     long most = Math.min(product.matrices, MOST_MATRICES);
     for (long first = 0; first < product.matrices; first += most) {
-      launch(
-          product.of(Math.min(most, product.matrices - first)),
-          a.from(first * product.strideA(a)),
-          b.from(first * product.strideB(b)),
-          bias,
-          c + first * product.m * product.n * result.bytes(),
-          result);
+      Product some = product.of(Math.min(most, product.matrices - first));
+      Matrix left = a.from(first * product.strideA(a));
+      Matrix right = b.from(first * product.strideB(b));
+      long to = c + first * product.m * product.n * result.bytes();
+      if (chooser == null) {
+        multiplyItself(some, left, right, bias, to, result);
+      } else {
+        chooser.multiply(this, some, left, right, bias, to, result);
+      }
     }
   }
 
-  private void launch(Product product, Matrix a, Matrix b, long bias, long c, DType result) {
+  /// [#multiply] by the kernels of `cuda/matmul.cu`, for at most 65535 matrices.
+  void multiplyItself(Product product, Matrix a, Matrix b, long bias, long c, DType result) {
     DType type = product.type;
     long steps = Math.ceilDiv(product.k, (long) CudaTile.depth(type));
     CudaTiling cut = tiling(type, product.matrices, product.m, product.n, steps);

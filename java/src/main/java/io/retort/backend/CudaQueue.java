@@ -51,7 +51,7 @@ final class CudaQueue implements AutoCloseable {
     this.context = context;
     driver = context.driver();
     this.staging = staging;
-    work = new CudaWork(context.kernels());
+    work = new CudaWork(context.kernels(), context.products());
     graphs = new CudaGraphs(context);
   }
 
@@ -163,6 +163,31 @@ final class CudaQueue implements AutoCloseable {
     } else {
       kernel.start(gridX, gridY, gridZ, threads, shared, context.stream());
       context.launched(kernel.name());
+    }
+  }
+
+  /// A product by NVIDIA's library.
+  ///
+  /// @param plan index into [CudaContext#products]
+  /// @param name of the library
+  void product(int plan, String name, long a, long b, long bias, long c) {
+    if (unit != null) {
+      work.product(plan, a, b, bias, c);
+    } else {
+      context.products().get(plan).multiply(a, b, bias, c);
+      context.launched(name);
+    }
+  }
+
+  /// Runs work at once, behind what is collected; for what has to be timed.
+  void atOnce(Runnable body) {
+    String name = unit;
+    flush();
+    unit = null;
+    try {
+      body.run();
+    } finally {
+      unit = name;
     }
   }
 

@@ -1,13 +1,14 @@
 package io.retort.backend;
 
+import io.retort.bindings.cuda.Cublas;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 
-/// A list of kernels, fills and copies with all their arguments, to be started later, compared with
-/// another, or captured.
+/// A list of kernels, products, fills and copies with all their arguments, to be started later,
+/// compared with another, or captured.
 ///
 /// Each entry is a few words: which kernel or what else it is, the geometry, the argument block.
 /// Two lists with equal words do the same.
@@ -15,20 +16,27 @@ final class CudaWork {
   private static final int FILL_BYTES = -1;
   private static final int FILL_WORDS = -2;
   private static final int COPY = -3;
+  private static final int PRODUCT = -4;
 
   /// Words of an entry before the arguments of a kernel, and of one that is none.
   private static final int HEADER = 4;
 
+  /// Words of a product beyond those.
+  private static final int ADDRESSES = 2;
+
   private static final long LOW = 0xffff_ffffL;
 
   private final List<CudaKernel> kernels;
+  private final List<Cublas.Plan> products;
   private long[] words = new long[1 << 12];
   private int length;
   private int entries;
 
   /// @param kernels every kernel of the context, at its index
-  CudaWork(List<CudaKernel> kernels) {
+  /// @param products every product that NVIDIA's library has prepared, at its index
+  CudaWork(List<CudaKernel> kernels, List<Cublas.Plan> products) {
     this.kernels = kernels;
+    this.products = products;
   }
 
   /// Adds a launch with the arguments that the kernel holds now.
@@ -38,6 +46,17 @@ final class CudaWork {
     reserve(count);
     kernel.saveArguments(words, at + HEADER);
     length += count;
+  }
+
+  /// Adds a product by NVIDIA's library.
+  ///
+  /// @param plan its index
+  void product(int plan, long a, long b, long bias, long c) {
+    int at = entry(PRODUCT, plan, a, b);
+    reserve(ADDRESSES);
+    words[at + HEADER] = bias;
+    words[at + HEADER + 1] = c;
+    length += ADDRESSES;
   }
 
   void fillBytes(long address, byte value, long count) {
@@ -124,6 +143,8 @@ final class CudaWork {
         case FILL_BYTES -> driver.memsetD8Async(a, (byte) b, c, stream);
         case FILL_WORDS -> driver.memsetD32Async(a, (int) b, c, stream);
         case COPY -> driver.memcpyDtoDAsync(a, b, c, stream);
+        case PRODUCT ->
+            products.get((int) a).multiply(b, c, words[at + HEADER], words[at + HEADER + 1]);
         default -> {
           CudaKernel kernel = kernels.get((int) words[at]);
           kernel.start(words, at + HEADER, a, b >>> 32, b & LOW, (int) (c >>> 32), (int) c, stream);
@@ -135,7 +156,12 @@ final class CudaWork {
 
   private int size(long[] list, int at) {
     int kind = (int) list[at];
-    return HEADER + (kind < 0 ? 0 : kernels.get(kind).argumentWords());
+    return HEADER
+        + switch (kind) {
+          case FILL_BYTES, FILL_WORDS, COPY -> 0;
+          case PRODUCT -> ADDRESSES;
+          default -> kernels.get(kind).argumentWords();
+        };
   }
 
   /// Where this list departs from another, in a clause; empty if it does not.
@@ -162,6 +188,7 @@ final class CudaWork {
     return switch (kind) {
       case FILL_BYTES, FILL_WORDS -> "a fill";
       case COPY -> "a copy";
+      case PRODUCT -> "a product";
       default -> kernels.get(kind).name();
     };
   }

@@ -3,16 +3,19 @@ package io.retort.cli;
 import io.retort.backend.CudaBinding;
 import io.retort.backend.CudaDevice;
 import io.retort.bindings.NativeLinkError;
+import io.retort.bindings.cuda.CublasLt;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaException;
 import io.retort.bindings.cuda.CudaImages;
 import io.retort.bindings.cuda.CudaLibrary;
+import io.retort.bindings.cuda.Cudnn;
+import io.retort.bindings.cuda.VendorLibrary;
+import io.retort.bindings.cuda.VendorLibrary.Kind;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -21,15 +24,6 @@ import org.jspecify.annotations.Nullable;
 final class CudaFindings {
   private static final Path DRIVER_VERSION = Path.of("/proc/driver/nvidia/version");
 
-  /// Where a loader or an installer puts libraries, after what the environment says.
-  private static final List<String> FOLDERS =
-      List.of(
-          "/usr/lib/x86_64-linux-gnu",
-          "/usr/lib64",
-          "/usr/lib",
-          "/usr/local/cuda/lib64",
-          "/usr/local/cuda/targets/x86_64-linux/lib");
-
   private CudaFindings() {}
 
   /// One line for the driver, each device and each library.
@@ -37,8 +31,9 @@ final class CudaFindings {
   /// @param library a path, `emulator`, or null for the driver that the loader finds
   static List<Finding> of(CudaBinding binding, @Nullable String library) {
     var findings = new ArrayList<Finding>();
+    @Nullable CudaLibrary opened = null;
     try {
-      CudaLibrary opened = CudaLibrary.open(library);
+      opened = CudaLibrary.open(library);
       CudaDriver driver = binding.driver(opened);
       findings.add(driver(driver));
       List<CudaDevice> devices = CudaDevice.list(driver);
@@ -50,8 +45,9 @@ final class CudaFindings {
       boolean expected = library == null && e instanceof NativeLinkError;
       findings.add(expected ? Finding.absent("CUDA", reason) : Finding.broken("CUDA", reason));
     }
-    findings.add(library("cuBLAS", "libcublasLt.so.13", "libcublasLt.so.12"));
-    findings.add(library("cuDNN", "libcudnn.so.9"));
+    findings.add(
+        library("cuBLAS", binding == CudaBinding.JCUDA ? Kind.CUBLAS : Kind.CUBLAS_LT, opened));
+    findings.add(library("cuDNN", Kind.CUDNN, opened));
     return findings;
   }
 
@@ -86,26 +82,29 @@ final class CudaFindings {
                 .formatted(device, String.join(", ", CudaImages.targets())));
   }
 
-  private static Finding library(String what, String... names) {
-    return folders()
-        .flatMap(folder -> Stream.of(names).map(folder::resolve))
-        .filter(Files::exists)
-        .findFirst()
-        .map(file -> Finding.good(what, file.toString()))
-        .orElseGet(() -> Finding.absent(what, "not found; Retort's own kernels need no " + what));
+  /// A library beside the driver, and what is made of it.
+  ///
+  /// @param driver that it would work on, null if there is none
+  private static Finding library(String what, Kind kind, @Nullable CudaLibrary driver) {
+    try {
+      Optional<VendorLibrary> found =
+          driver == null
+              ? VendorLibrary.find(kind, System.getenv())
+              : VendorLibrary.beside(driver, kind);
+      return found
+          .map(library -> Finding.good(what, described(kind, library)))
+          .orElseGet(() ->
+              Finding.absent(what, "no %s was found; Retort needs none".formatted(kind.title())));
+    } catch (NativeLinkError e) {
+      return Finding.broken(what, String.valueOf(e.getMessage()));
+    }
   }
 
-  private static Stream<Path> folders() {
-    Stream<String> loader =
-        Stream.of(System.getenv().getOrDefault("LD_LIBRARY_PATH", "").split(":"));
-    Stream<String> toolkit =
-        Stream.of("CUDA_HOME", "CUDA_PATH")
-            .map(System::getenv)
-            .filter(Objects::nonNull)
-            .map(home -> home + "/lib64");
-    return Stream.of(loader, toolkit, FOLDERS.stream())
-        .flatMap(folders -> folders)
-        .filter(folder -> !folder.isEmpty())
-        .map(Path::of);
+  private static String described(Kind kind, VendorLibrary library) {
+    return switch (kind) {
+      case CUBLAS_LT -> "%s (%s)".formatted(CublasLt.version(library), library);
+      case CUBLAS -> "%s (%s)".formatted(kind.title(), library);
+      case CUDNN -> Cudnn.of(library) + "; convolutions are Retort's own";
+    };
   }
 }

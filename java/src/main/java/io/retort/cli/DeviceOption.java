@@ -3,6 +3,7 @@ package io.retort.cli;
 import io.retort.backend.CpuBackend;
 import io.retort.backend.CudaBackend;
 import io.retort.backend.CudaBinding;
+import io.retort.backend.GemmPolicy;
 import io.retort.backend.KernelProfile;
 import io.retort.backend.MeasuredPeaks;
 import io.retort.bindings.NativeLinkError;
@@ -39,6 +40,14 @@ final class DeviceOption {
   private String binding = "panama";
 
   @Option(
+      names = "--cuda-gemm",
+      paramLabel = "auto|own|cublas",
+      description =
+          "Who multiplies matrices on a CUDA device: Retort's kernels, cuBLAS, or whoever was"
+              + " faster when a shape was first met there (default: auto).")
+  private String gemm = "auto";
+
+  @Option(
       names = "--cuda-graphs",
       paramLabel = "on|off",
       description =
@@ -59,7 +68,7 @@ final class DeviceOption {
   private long opened;
 
   /// A backend and why it is the one.
-  private record Choice(Backend backend, String reason) {
+  record Choice(Backend backend, String reason) {
     @Override
     public String toString() {
       return backend.description() + ", because " + reason;
@@ -124,6 +133,9 @@ final class DeviceOption {
       throw new UsageException("--cuda-graphs must be on or off, got '%s'".formatted(graphs));
     }
     binding();
+    if (gemm() == GemmPolicy.CUBLAS && !CUDA.equals(device)) {
+      throw new UsageException("--cuda-gemm cublas goes with --device cuda");
+    }
   }
 
   /// The device by its name, without loading anything; what `auto` will choose is not known yet.
@@ -141,17 +153,24 @@ final class DeviceOption {
     };
   }
 
+  private GemmPolicy gemm() {
+    return switch (gemm) {
+      case "auto" -> GemmPolicy.AUTO;
+      case "own" -> GemmPolicy.OWN;
+      case "cublas" -> GemmPolicy.CUBLAS;
+      default ->
+          throw new UsageException(
+              "--cuda-gemm must be auto, own or cublas, got '%s'".formatted(gemm));
+    };
+  }
+
   /// The driver's library if it is not the system's.
   @Nullable String library() {
     return library;
   }
 
   /// What computes on this machine, and why.
-  String choice() {
-    return choose().toString();
-  }
-
-  private Choice choose() {
+  Choice choose() {
     return switch (name()) {
       case "cpu" -> new Choice(CpuBackend.open(), "you asked for it");
       case CUDA -> new Choice(cuda(), "you asked for it");
@@ -161,7 +180,7 @@ final class DeviceOption {
 
   private CudaBackend cuda() {
     try {
-      return CudaBackend.open(binding(), library);
+      return CudaBackend.open(binding(), library, gemm());
     } catch (NativeLinkError e) {
       throw new NativeLinkError("--device cuda: " + e.getMessage(), e);
     }
@@ -169,7 +188,7 @@ final class DeviceOption {
 
   private Choice auto() {
     try {
-      return new Choice(CudaBackend.open(binding(), library), "there is a CUDA device");
+      return new Choice(CudaBackend.open(binding(), library, gemm()), "there is a CUDA device");
     } catch (NativeLinkError | CudaException | UnsupportedOpException e) {
       return new Choice(CpuBackend.open(), String.valueOf(e.getMessage()));
     }

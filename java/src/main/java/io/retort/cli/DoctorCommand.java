@@ -2,6 +2,7 @@ package io.retort.cli;
 
 import io.retort.backend.CpuBackend;
 import io.retort.backend.CpuMemory;
+import io.retort.backend.CudaBackend;
 import io.retort.bindings.NativeLinkError;
 import io.retort.bindings.cpu.Cpu;
 import io.retort.bindings.cpu.NativeLibrary;
@@ -45,7 +46,11 @@ final class DoctorCommand implements Callable<Integer> {
     findings.addAll(CudaFindings.of(device.binding(), device.library()));
     if (failure == null) {
       try {
-        findings.add(Finding.good("device", device.choice()));
+        DeviceOption.Choice choice = device.choose();
+        findings.add(Finding.good("device", choice.toString()));
+        if (choice.backend() instanceof CudaBackend cuda) {
+          findings.add(Finding.good("products", cuda.productSummary()));
+        }
       } catch (NativeLinkError | CudaException | UnsupportedOpException broken) {
         failure = String.valueOf(broken.getMessage());
         findings.add(Finding.broken("device", failure));

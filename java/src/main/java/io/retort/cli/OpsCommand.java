@@ -6,6 +6,7 @@ import io.retort.op.Case;
 import io.retort.op.Op;
 import io.retort.op.OpCatalog;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -34,8 +35,8 @@ final class OpsCommand implements Callable<Integer> {
 
   @Option(
       names = "--filter",
-      paramLabel = "TEXT",
-      description = "Only ops whose name contains this, such as norm.")
+      paramLabel = "TEXT[,TEXT]",
+      description = "Only ops whose name contains one of these, such as norm.")
   private String filter = "";
 
   @Mixin private DeviceOption device;
@@ -87,7 +88,7 @@ final class OpsCommand implements Callable<Integer> {
     OpCatalog.cases()
         .forEach((type, cases) -> {
           String name = name(type, cases.get());
-          if (name.contains(filter)) {
+          if (Arrays.stream(filter.split(",", -1)).anyMatch(name::contains)) {
             chosen.put(name, cases.get());
           }
         });

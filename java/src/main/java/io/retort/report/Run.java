@@ -1,6 +1,7 @@
 package io.retort.report;
 
 import io.retort.backend.CpuBackend;
+import io.retort.backend.CudaBackend;
 import io.retort.bindings.cpu.NativeLibrary;
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.TrainingCheckpoint;
@@ -85,6 +86,7 @@ public final class Run {
       }
       Run run = new Run(recipe, directory, backend, options);
       directory.prepare();
+      RunProducts.restore(directory, backend).ifPresent(options.notes());
       Optional<Path> checkpoint = TrainingCheckpoint.newest(directory.checkpoints());
       if (checkpoint.isPresent()) {
         Path config = directory.file(ModelFile.CONFIG);
@@ -213,6 +215,10 @@ public final class Run {
     long leaked = backend.memory().liveBlocks() - liveBefore;
     SequencedMap<String, @Nullable Object> summary =
         results.summary(recipe, backend.description(), leaked);
+    RunProducts.save(directory, backend);
+    if (backend instanceof CudaBackend cuda) {
+      options.notes().accept(cuda.productSummary());
+    }
     RunReport.of(recipe, data, directory, results, Environment.of(backend))
         .writeTo(directory.file(RunDirectory.REPORT));
     directory.write(RunDirectory.SUMMARY, Json.writeIndented(summary));
@@ -268,6 +274,7 @@ public final class Run {
   /// The model first: where there is a checkpoint, there is a model and its configuration.
   private void save(Trainer trainer) {
     if (saved != trainer.step()) {
+      RunProducts.save(directory, backend);
       RunModel.save(recipe, data, directory, trainer, backend);
       TrainingCheckpoint.save(directory.checkpoints(), trainer, recipe.save().keep());
       saved = trainer.step();

@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
 /// |---|---|
 /// | `recipe.yaml` | every number of the run |
 /// | `env.json` | what it ran on |
+/// | `products.tsv` | who multiplied which matrices, if that was measured |
 /// | `metrics.jsonl`, `events.out.tfevents.*` | values of every step |
 /// | `checkpoints/step-N.safetensors` | state to resume from |
 /// | `model.safetensors`, `config.json` | the averaged weights at the newest checkpoint |
@@ -28,6 +29,7 @@ import org.jspecify.annotations.Nullable;
 final class RunDirectory implements AutoCloseable {
   static final String RECIPE = "recipe.yaml";
   static final String ENVIRONMENT = "env.json";
+  static final String PRODUCTS = "products.tsv";
   static final String METRICS = "metrics.jsonl";
   static final String SUMMARY = "summary.json";
   static final String REPORT = "report.html";

@@ -53,7 +53,7 @@ final class CudaProductTest {
     }
 
     static Device cuda(CudaTiling tiling) {
-      var gemm = new CudaGemm(CONTEXT, (type, matrices, rows, columns, steps) -> tiling);
+      var gemm = new CudaGemm(CONTEXT, (type, matrices, rows, columns, steps) -> tiling, null);
       return new Device(
           CONTEXT.memory(),
           CASTS,

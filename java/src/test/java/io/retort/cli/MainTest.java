@@ -58,6 +58,8 @@ class MainTest {
           sample m --out x.png --cuda-library x       | goes with --device cuda
           ops --device cuda --cuda-binding jni        | must be panama or jcuda, got 'jni'
           ops --device cuda --cuda-graphs yes         | must be on or off, got 'yes'
+          ops --device cuda --cuda-gemm fast          | must be auto, own or cublas, got 'fast'
+          sample m --out x.png --cuda-gemm cublas     | goes with --device cuda
           sample m extra --out x.png                  | extra
           denoise m --x a.npy --out d.npy             | --sigma
           export m                                    | --out=FILE

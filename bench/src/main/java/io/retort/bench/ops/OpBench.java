@@ -3,6 +3,7 @@ package io.retort.bench.ops;
 import io.retort.backend.CpuBackend;
 import io.retort.backend.CudaBackend;
 import io.retort.backend.CudaBinding;
+import io.retort.backend.GemmPolicy;
 import io.retort.bench.Build;
 import io.retort.bindings.NativeLinkError;
 import io.retort.bindings.cpu.Cpu;
@@ -28,6 +29,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -63,7 +65,12 @@ public final class OpBench implements Callable<Integer> {
   @Option(names = "--cuda-binding", description = "${COMPLETION-CANDIDATES} (${DEFAULT-VALUE}).")
   private CudaBinding binding = CudaBinding.PANAMA;
 
-  @Option(names = "--filter", description = "Only workloads whose name or goal contains this.")
+  @Option(names = "--cuda-gemm", description = "${COMPLETION-CANDIDATES} (${DEFAULT-VALUE}).")
+  private GemmPolicy gemm = GemmPolicy.OWN;
+
+  @Option(
+      names = "--filter",
+      description = "Only workloads whose name contains one of these, or that have such a goal.")
   private String filter = "";
 
   @Option(names = "--samples", description = "Samples of each row (${DEFAULT-VALUE}).")
@@ -104,7 +111,9 @@ public final class OpBench implements Callable<Integer> {
   public Integer call() throws IOException {
     List<Workload> workloads =
         Workloads.all().stream()
-            .filter(each -> each.name().contains(filter) || each.goal().equals(filter))
+            .filter(each ->
+                Stream.of(filter.split(",", -1))
+                    .anyMatch(part -> each.name().contains(part) || each.goal().equals(part)))
             .toList();
     if (workloads.isEmpty()) {
       throw new IllegalArgumentException("no workload has '%s' in its name".formatted(filter));
@@ -123,7 +132,7 @@ public final class OpBench implements Callable<Integer> {
 
   private Backend open() {
     return switch (device) {
-      case "cuda" -> CudaBackend.open(binding, library);
+      case "cuda" -> CudaBackend.open(binding, library, gemm);
       case "cpu" -> CpuBackend.open();
       default ->
           throw new IllegalArgumentException(

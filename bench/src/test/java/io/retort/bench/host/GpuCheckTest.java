@@ -107,6 +107,15 @@ final class GpuCheckTest {
   }
 
   @Test
+  void productsAreComparedWithCublas() throws IOException, InterruptedException {
+    Ended run = onTheEmulator("--quick", "--only", "gemm");
+
+    assertThat(run.text()).contains("gemm-parity        ok", "gemm               ok");
+    assertThat(run.status()).as(run.text()).isZero();
+    assertThat(folder.resolve("out/gemm.csv")).content().contains("products by cuBLASLt");
+  }
+
+  @Test
   void withoutADriverNothingIsGreen() throws IOException, InterruptedException {
     Path none = folder.resolve("libcuda.so.1");
     Ended run =

@@ -16,7 +16,7 @@ import java.util.TreeSet;
 public final class CudaImages {
   private static final String FOLDER = "io/retort/bindings/cuda/";
   private static final String CHECKSUMS = FOLDER + "modules.sha256";
-  private static final String LIBRARY = CudaLibrary.EMULATOR + "/libcuda.so.1";
+  private static final String DRIVER = "libcuda.so.1";
 
   private CudaImages() {}
 
@@ -78,9 +78,18 @@ public final class CudaImages {
 
   /// The emulator's driver library as a file.
   static Path emulator() {
-    if (!Store.STORE.has(LIBRARY)) {
-      throw new NativeLinkError("CUDA library emulator: it is not part of this build");
+    return beside(DRIVER);
+  }
+
+  /// A library of the emulator's as a file.
+  ///
+  /// @param name `libcuda.so.1`, `libcublasLt.so.13`
+  static Path beside(String name) {
+    var library = CudaLibrary.EMULATOR + "/" + name;
+    if (!Store.STORE.has(library)) {
+      throw new NativeLinkError(
+          "CUDA library emulator: its %s is not part of this build".formatted(name));
     }
-    return Store.STORE.unpack(LIBRARY);
+    return Store.STORE.unpack(library);
   }
 }

@@ -1,8 +1,9 @@
 package io.retort.bindings.jcuda;
 
+import static io.retort.bindings.jcuda.JCudaNatives.value;
+import static io.retort.bindings.jcuda.JCudaNatives.with;
 import static jcuda.driver.JCudaDriver.*;
 
-import io.retort.bindings.NativeLinkError;
 import io.retort.bindings.NativeStore;
 import io.retort.bindings.cuda.CudaDriver;
 import io.retort.bindings.cuda.CudaException;
@@ -11,11 +12,7 @@ import io.retort.bindings.cuda.PanamaDriver;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import jcuda.NativePointerObject;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
@@ -40,7 +37,6 @@ public final class JCudaDriver implements CudaDriver {
           "lib/libJCudaDriver-12.6.0-linux-x86_64.so",
           "fdc3b4b4fca4f0fab54ff12c0b4d6ad1c5e8d55015b4950834c705e5db301255",
           1201712);
-  private static final VarHandle NATIVE_POINTER = nativePointer();
 
   private static final int STREAM_NON_BLOCKING = 1;
   private static final int EVENT_DISABLE_TIMING = 2;
@@ -60,54 +56,12 @@ public final class JCudaDriver implements CudaDriver {
   /// The driver, initialised.
   ///
   /// @param library the one of this process; JCuda's natives find it by its name
-  /// @throws NativeLinkError if JCuda's natives do not load
+  /// @throws io.retort.bindings.NativeLinkError if JCuda's natives do not load
   public static JCudaDriver open(CudaLibrary library) {
     var panama = PanamaDriver.open(library);
-    load();
+    JCudaNatives.load(NATIVES, () -> setExceptionsEnabled(false)); // every status is checked here
     check(cuInit(0), "cuInit");
     return new JCudaDriver(panama);
-  }
-
-  /// JCuda looks for its library in the temporary directory and loads what it finds there under a
-  /// fixed name: it is given a directory of ours, with the library that the jar of 12.6.0 has.
-  private static synchronized void load() {
-    Path file;
-    try {
-      file =
-          NativeStore.open(
-                  JCudaDriver.class.getClassLoader()::getResourceAsStream, NATIVES, System.getenv())
-              .unpack(NATIVES.fileName());
-    } catch (NativeLinkError e) {
-      throw new NativeLinkError("--cuda-binding jcuda: " + e.getMessage(), e);
-    }
-    var temporary = System.getProperty("java.io.tmpdir");
-    System.setProperty("java.io.tmpdir", file.resolveSibling("").toString());
-    try {
-      setExceptionsEnabled(false); // every status is checked here
-    } catch (LinkageError e) {
-      throw new NativeLinkError("--cuda-binding jcuda: %s cannot be loaded".formatted(file), e);
-    } finally {
-      System.setProperty("java.io.tmpdir", temporary);
-    }
-  }
-
-  private static VarHandle nativePointer() {
-    try {
-      return MethodHandles.privateLookupIn(NativePointerObject.class, MethodHandles.lookup())
-          .findVarHandle(NativePointerObject.class, "nativePointer", long.class);
-    } catch (ReflectiveOperationException e) {
-      throw new NativeLinkError("--cuda-binding jcuda: this is not JCuda 12.6.0", e);
-    }
-  }
-
-  /// Gives a new object the value of a handle or an address.
-  private static <H extends NativePointerObject> H with(long value, H object) {
-    NATIVE_POINTER.set(object, value);
-    return object;
-  }
-
-  private static long value(NativePointerObject object) {
-    return (long) NATIVE_POINTER.get(object);
   }
 
   private static CUdevice device(int value) {

@@ -1,6 +1,6 @@
 /// The CUDA driver through JCuda, for those who have it in their program already.
 ///
-/// Read first: [JCudaDriver]. This is the only package that sees `jcuda.*`. Depends on
+/// Read first: [JCudaDriver], [JCublas]. This is the only package that sees `jcuda.*`. Depends on
 /// `io.retort.bindings.cuda`.
 ///
 /// Invariants: JCuda's native library is unpacked by us to a private directory, never by JCuda to a
