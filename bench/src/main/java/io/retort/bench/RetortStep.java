@@ -6,8 +6,10 @@ import io.retort.backend.CudaBinding;
 import io.retort.backend.KernelProfile;
 import io.retort.backend.MeasuredPeaks;
 import io.retort.diffusion.Denoiser;
+import io.retort.diffusion.HeunSampler;
 import io.retort.diffusion.ImageSampler;
 import io.retort.diffusion.KarrasSigmas;
+import io.retort.distill.AdamSpec;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -15,7 +17,6 @@ import io.retort.net.SongUNet;
 import io.retort.op.Backend;
 import io.retort.op.EdmLoss;
 import io.retort.optim.Adam;
-import io.retort.optim.AdamSpec;
 import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
@@ -200,8 +201,9 @@ public final class RetortStep implements StepWorker, AutoCloseable {
             backend,
             net.denoiser(),
             net.parameters(),
-            SAMPLING_STEPS,
-            KarrasSigmas.EDM,
+            HeunSampler.deterministic(KarrasSigmas.EDM, SAMPLING_STEPS),
+            1,
+            0,
             spec.batch());
     return meanSquare(sampler.sample(spec.noise(0), null, done -> {}));
   }
