@@ -7,10 +7,13 @@ import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.TrainingCheckpoint;
 import io.retort.data.BatchLoader;
 import io.retort.data.Dataset;
+import io.retort.data.Datasets;
 import io.retort.data.Json;
+import io.retort.distill.Distillation;
+import io.retort.distill.MethodKind.Goal;
 import io.retort.op.Backend;
+import io.retort.recipe.BatchSource;
 import io.retort.recipe.Recipe;
-import io.retort.recipe.Recipe.MethodName;
 import io.retort.recipe.Recipe.Precision;
 import io.retort.recipe.RecipeException;
 import io.retort.recipe.RecipeReader;
@@ -36,6 +39,7 @@ import org.jspecify.annotations.Nullable;
 /// checkpoint as if it had never stopped. One thread; several runs may follow each other in one
 /// process.
 public final class Run {
+  private static final String PAIRS = "pairs";
   private static final String TEACHER_RECIPE = "fashion-mnist-teacher";
 
   private final Recipe recipe;
@@ -98,6 +102,14 @@ public final class Run {
     }
   }
 
+  /// Begins a run, or continues the one that is in the folder already, whatever its recipe.
+  public static RunOutcome startOrResume(
+      Recipe recipe, Path path, Backend backend, RunOptions options) {
+    return Files.exists(path.resolve(RunDirectory.RECIPE))
+        ? resume(path, backend, options)
+        : start(recipe, path, backend, options);
+  }
+
   private static RunOutcome finishedBefore(Recipe recipe, RunDirectory directory) {
     Path file = directory.file(RunDirectory.SUMMARY);
     try {
@@ -122,7 +134,7 @@ public final class Run {
     }
     int count = recipe.evaluation().count();
     int most = Math.min(data.trainingSource().count(), data.test().count());
-    if (recipe.method() != MethodName.CLASSIFIER && count > 0) {
+    if (recipe.kind().goal() != Goal.METRIC_NET && count > 0) {
       if (count > most) {
         throw new RecipeException(
             "recipe",
@@ -154,11 +166,16 @@ public final class Run {
   }
 
   private boolean trainsTeacher() {
-    return recipe.method() == MethodName.DMD2 && recipe.dmd2().teacher().equals(Wiring.TRAIN);
+    return recipe.settings() instanceof Distillation distillation
+        && distillation.teacher().equals(Wiring.TRAIN);
   }
 
+  /// Null: the one inside the jar, or none at all.
   private @Nullable Path teacher() {
-    String teacher = recipe.dmd2().teacher();
+    if (!(recipe.settings() instanceof Distillation distillation)) {
+      return null;
+    }
+    String teacher = distillation.teacher();
     return switch (teacher) {
       case Wiring.BUILT_IN -> null;
       case Wiring.TRAIN -> directory.teacher();
@@ -168,10 +185,7 @@ public final class Run {
 
   private RunOutcome carryOutAfterTeacher() {
     options.notes().accept("training a teacher in " + directory.teacher());
-    RunOutcome teacher =
-        Files.exists(directory.teacher().resolve(RunDirectory.RECIPE))
-            ? resume(directory.teacher(), backend, options)
-            : start(teacherRecipe(), directory.teacher(), backend, options);
+    RunOutcome teacher = startOrResume(teacherRecipe(), directory.teacher(), backend, options);
     return teacher.finished() ? carryOut(() -> wiring.fresh(directory.teacher())) : stopped(0);
   }
 
@@ -188,9 +202,7 @@ public final class Run {
         base.average(),
         base.save(),
         base.evaluation(),
-        base.edm(),
-        base.dmd2(),
-        base.classifier());
+        base.sections());
   }
 
   private RunOutcome carryOut(Supplier<Trainer> wired) {
@@ -237,8 +249,8 @@ public final class Run {
   private double train(Trainer trainer) {
     saved = trainer.step() > 0 ? trainer.step() : -1;
     try (StepLog log = StepLog.open(directory, trainer.step(), recipe.steps());
-        BatchLoader loader =
-            new BatchLoader(wiring.batches(trainer.method())::batch, trainer.step());
+        BatchSource source = source(trainer);
+        BatchLoader loader = new BatchLoader(source, trainer.step());
         RunQuality quality = new RunQuality(recipe, data, backend, trainer, log)) {
       RunPictures pictures = new RunPictures(recipe, directory, backend, trainer, log);
       if (trainer.step() == 0) {
@@ -258,6 +270,18 @@ public final class Run {
           });
       return log.wall();
     }
+  }
+
+  private BatchSource source(Trainer trainer) {
+    return wiring.source(
+        trainer,
+        Datasets.directory().resolve(PAIRS),
+        done -> {
+          options.progress().accept("samples of the teacher: %d".formatted(done));
+          if (options.stop().getAsBoolean()) {
+            throw new StoppedException();
+          }
+        });
   }
 
   private void after(StepDone done, Trainer trainer, StepLog log, RunPictures pictures) {
