@@ -1,6 +1,7 @@
 package io.retort.bench;
 
 import io.retort.diffusion.Denoiser;
+import io.retort.distill.AdamSpec;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -15,7 +16,6 @@ import io.retort.op.MmdKernel;
 import io.retort.op.Pool;
 import io.retort.op.ScoreDifference;
 import io.retort.optim.Adam;
-import io.retort.optim.AdamSpec;
 import io.retort.tensor.DType;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;

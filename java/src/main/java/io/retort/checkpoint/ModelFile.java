@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.stream.Stream;
 
 /// A model on disk: `model.safetensors` with `config.json` beside it, in a folder of its own or of
 /// a run.
@@ -35,7 +36,11 @@ public record ModelFile(
   /// Metadata key: noise level that sampling starts from.
   public static final String SIGMA_MAX = "retort.sigma_max";
 
+  /// Metadata key: all noise levels of a student of several steps, descending, with commas between.
+  public static final String LEVELS = "retort.levels";
+
   private static final double MOST_SIGMA = 1e6;
+  private static final int MOST_LEVELS = 64;
 
   /// Loads a model.
   ///
@@ -138,6 +143,30 @@ public record ModelFile(
     }
     throw new CheckpointException(
         file, "", "metadata %s must be a number above 0, got %s".formatted(SIGMA_MAX, text));
+  }
+
+  /// The noise levels of a student of several steps, descending; empty for other models.
+  ///
+  /// @throws CheckpointException if the metadata say something else
+  public List<Double> levels() {
+    String text = metadata.get(LEVELS);
+    if (text == null) {
+      return List.of();
+    }
+    try {
+      List<Double> levels = Stream.of(text.split(",", -1)).map(Double::valueOf).toList();
+      if (levels.size() <= MOST_LEVELS
+          && levels.stream().allMatch(level -> level > 0 && level <= MOST_SIGMA)) {
+        return levels;
+      }
+    } catch (NumberFormatException e) {
+      // said below
+    }
+    throw new CheckpointException(
+        file,
+        "",
+        "metadata %s must be up to %d numbers above 0 with commas between, got %s"
+            .formatted(LEVELS, MOST_LEVELS, text));
   }
 
   @Override

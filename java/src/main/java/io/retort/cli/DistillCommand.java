@@ -1,9 +1,11 @@
 package io.retort.cli;
 
+import io.retort.distill.MethodKind.Goal;
+import io.retort.distill.Methods;
 import io.retort.recipe.BuiltIn;
 import io.retort.recipe.Recipe;
-import io.retort.recipe.Recipe.MethodName;
 import io.retort.recipe.RecipeException;
+import io.retort.recipe.RecipeReader;
 import io.retort.recipe.Wiring;
 import io.retort.report.Run;
 import java.nio.file.Files;
@@ -18,9 +20,11 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-/// `retort distill`: the main job, from a teacher to a one-step student and a report.
+/// `retort distill`: the main job, from a teacher to a student of one or a few steps and a report.
 @Command(
-    description = "Distils a teacher into a one-step student; ends with pictures and report.html.",
+    description =
+        "Distils a teacher into a student of one or a few steps; ends with pictures and"
+            + " report.html.",
     footer = {
       "%nWithout a recipe: the embedded default, on embedded real images, from the embedded"
           + " teacher.",
@@ -67,24 +71,30 @@ final class DistillCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     String name = recipe != null ? recipe : BuiltIn.recipes().getFirst();
-    Recipe resolved = changes.resolve(name, settings());
-    if (resolved.method() != MethodName.DMD2) {
+    Recipe stated = changes.resolve(name, List.of());
+    if (stated.kind().goal() != Goal.STUDENT) {
       throw new RecipeException(
-          name, "method", "must be dmd2; train a teacher with: retort train " + name);
+          name,
+          "method",
+          "must be one that distils (%s); train with: retort train %s"
+              .formatted(String.join(", ", Methods.names(Goal.STUDENT)), name));
     }
+    Recipe resolved = RecipeReader.with(stated, settings(stated));
     Path directory = out != null ? out : fresh(name);
     return new RunSession(console, common, device)
         .carryOut((backend, options) -> Run.start(resolved, directory, backend, options));
   }
 
-  private List<String> settings() {
+  /// What the command's own options change.
+  private List<String> settings(Recipe recipe) {
     List<String> settings = new ArrayList<>();
     if (teacher != null) {
       boolean path = !SPECIAL.contains(teacher);
       // Absolute, so that the recipe in the run directory still finds it from elsewhere.
       settings.add(
           RecipeOptions.text(
-              "dmd2.teacher", path ? Path.of(teacher).toAbsolutePath().toString() : teacher));
+              recipe.method() + ".teacher",
+              path ? Path.of(teacher).toAbsolutePath().toString() : teacher));
     }
     if (controls) {
       settings.add("evaluation.controls=true");

@@ -1,6 +1,9 @@
 package io.retort.cli;
 
+import io.retort.distill.MethodKind;
+import io.retort.distill.Methods;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -21,24 +24,31 @@ final class MethodsCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     if (common.json()) {
-      console.json(MethodCard.ALL.stream().map(MethodsCommand::json).toList());
+      console.json(Methods.ALL.stream().map(MethodsCommand::json).toList());
       return ExitStatus.SUCCESS;
     }
-    var table = new TextTable("method", "what", "paper", "recipe", "evidence");
-    for (MethodCard card : MethodCard.ALL) {
-      table.row(card.name(), card.title(), card.paper(), card.recipe(), card.evidence());
+    var table = new TextTable("method", "what", "paper", "recipes", "evidence");
+    for (MethodKind<?> kind : Methods.ALL) {
+      table.row(
+          kind.name(),
+          kind.title(),
+          kind.paper(),
+          String.join(", ", kind.recipes()),
+          kind.evidence());
     }
     console.print(table.text());
     return ExitStatus.SUCCESS;
   }
 
-  private static Map<String, Object> json(MethodCard card) {
+  private static Map<String, Object> json(MethodKind<?> kind) {
     var json = new LinkedHashMap<String, Object>();
-    json.put("name", card.name());
-    json.put("title", card.title());
-    json.put("paper", card.paper());
-    json.put("recipe", card.recipe());
-    json.put("evidence", card.evidence());
+    json.put("name", kind.name());
+    json.put("title", kind.title());
+    json.put("paper", kind.paper());
+    json.put("recipe", kind.recipes().getFirst());
+    json.put("recipes", kind.recipes());
+    json.put("goal", kind.goal().name().toLowerCase(Locale.ROOT));
+    json.put("evidence", kind.evidence());
     return json;
   }
 }

@@ -14,20 +14,25 @@ record RunSession(Console console, CommonOptions common, DeviceOption device) {
   /// @param body starts or resumes the run
   /// @return success if it finished, failure if it was stopped and can be resumed
   int carryOut(BiFunction<Backend, RunOptions, RunOutcome> body) {
+    RunOutcome outcome = outcome(body);
+    report(outcome);
+    device.profile(console);
+    return outcome.finished() ? ExitStatus.SUCCESS : ExitStatus.FAILURE;
+  }
+
+  /// Carries a run out and says nothing of its end.
+  RunOutcome outcome(BiFunction<Backend, RunOptions, RunOutcome> body) {
     Backend backend = device.open(console, true);
-    RunOutcome outcome;
     try (StopSignal stop = new StopSignal(console)) {
       RunOptions options =
           RunOptions.silent()
               .withProgress(console::progress)
               .withNotes(console::note)
               .withStop(stop);
-      outcome = body.apply(backend, options);
+      RunOutcome outcome = body.apply(backend, options);
+      device.report(console, backend);
+      return outcome;
     }
-    device.report(console, backend);
-    report(outcome);
-    device.profile(console);
-    return outcome.finished() ? ExitStatus.SUCCESS : ExitStatus.FAILURE;
   }
 
   private void report(RunOutcome outcome) {

@@ -181,7 +181,9 @@ final class SamplerOptions {
     }
     try {
       int count = steps != null ? steps : usualSteps(name, model);
-      Sampler made = make(name, network, count, sigmas(model));
+      boolean asMade = sampler == null && steps == null && !model.levels().isEmpty();
+      Sampler made =
+          asMade ? LcmSampler.of(model.levels()) : make(name, network, count, sigmas(model));
       return ImageSampler.of(backend, model.denoiser(), model.parameters(), made)
           .with(guidance, seed);
     } catch (IllegalArgumentException wrong) {

@@ -1,7 +1,7 @@
 package io.retort.cli;
 
+import io.retort.distill.MethodKind.Goal;
 import io.retort.recipe.Recipe;
-import io.retort.recipe.Recipe.MethodName;
 import io.retort.recipe.RecipeException;
 import io.retort.report.Run;
 import java.nio.file.Path;
@@ -46,9 +46,11 @@ final class TrainCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     Recipe resolved = changes.resolve(recipe, List.of());
-    if (resolved.method() == MethodName.DMD2) {
+    if (resolved.kind().goal() == Goal.STUDENT) {
       throw new RecipeException(
-          recipe, "method", "dmd2 distils; start it with: retort distill " + recipe);
+          recipe,
+          "method",
+          "%s distils; start it with: retort distill %s".formatted(resolved.method(), recipe));
     }
     return new RunSession(console, common, device)
         .carryOut((backend, options) -> Run.start(resolved, out, backend, options));

@@ -33,6 +33,18 @@ public record LcmSampler(Trajectory trajectory, double timeScale) implements Sam
     return new LcmSampler(Trajectory.through(levels, 1), timeScale);
   }
 
+  /// Students of few steps for states `clean + sigma n`: the jump is D.
+  ///
+  /// @param sigmas descending, each above 0
+  public static LcmSampler of(List<Double> sigmas) {
+    if (sigmas.stream().anyMatch(sigma -> !(sigma > 0))) {
+      throw new IllegalArgumentException("sampler: levels must be above 0, got " + sigmas);
+    }
+    List<Level> levels = sigmas.stream().map(Level::of).toList();
+    double start = levels.isEmpty() ? 1 : levels.getFirst().noise();
+    return new LcmSampler(Trajectory.through(levels, start), 1);
+  }
+
   @Override
   public int steps() {
     return trajectory.steps().size();

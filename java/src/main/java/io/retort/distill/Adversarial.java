@@ -2,6 +2,9 @@ package io.retort.distill;
 
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.DiffusionNet;
+import io.retort.net.DiscriminatorHead;
+import io.retort.net.UNet;
 import io.retort.op.Activation;
 import io.retort.op.Add;
 import io.retort.op.Affine;
@@ -13,6 +16,25 @@ import java.util.List;
 final class Adversarial {
 
   private Adversarial() {}
+
+  /// The discriminator that looks at the bottleneck of a critic of this structure.
+  ///
+  /// @throws IllegalArgumentException if it has none
+  static DiscriminatorHead head(DiffusionNet network) {
+    UNet unet = requireBottleneck(network);
+    return new DiscriminatorHead(unet.bottleneckSide(), unet.bottleneckChannels());
+  }
+
+  /// The network as one with a bottleneck that a discriminator can look at.
+  ///
+  /// @throws IllegalArgumentException if it has none
+  static UNet requireBottleneck(DiffusionNet network) {
+    if (network instanceof UNet unet && unet.bottleneckSide() >= 2) {
+      return unet;
+    }
+    throw new IllegalArgumentException(
+        "gan must be 0: it needs a U-Net as teacher whose bottleneck has a side of at least 2");
+  }
 
   /// `mean softplus(-logits)`: the generator's loss on its own images, the discriminator's on real
   /// ones.

@@ -1,5 +1,6 @@
 package io.retort.distill;
 
+import io.retort.data.Batch;
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Parameters;
@@ -11,6 +12,7 @@ import io.retort.net.Net;
 import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -97,6 +99,26 @@ public final class Nets {
     return denoiser(role).images(count);
   }
 
+  /// The first `count` images of a batch.
+  public Var images(Batch batch, int count) {
+    Shape shape = Shape.of(count, batch.height(), batch.width(), batch.channels());
+    int values = Math.toIntExact(shape.elements());
+    float[] images = batch.images();
+    return tape.constant(shape, values == images.length ? images : Arrays.copyOf(images, values));
+  }
+
+  /// Labels as networks other than denoisers take them: `(N, classes)`; null without classes.
+  public @Nullable Var oneHot(int[] labels, int classes) {
+    if (classes == 0) {
+      return null;
+    }
+    float[] rows = new float[labels.length * classes];
+    for (int i = 0; i < labels.length; i++) {
+      rows[i * classes + labels[i]] = 1;
+    }
+    return tape.constant(Shape.of(labels.length, classes), rows);
+  }
+
   /// D(x; sigma) of a role, dropout off.
   public Var denoise(String role, Var x, float[] sigma, int @Nullable [] labels) {
     return denoise(role, x, sigma, labels, null);
@@ -106,6 +128,11 @@ public final class Nets {
   public Var denoise(
       String role, Var x, float[] sigma, int @Nullable [] labels, @Nullable PhiloxKey dropout) {
     return denoiser(role).denoise(tape, player(role).parameters(), x, sigma, labels, dropout);
+  }
+
+  /// The last features `(N, side, side, channels)` of a role's encoder, in float32.
+  public Var encode(String role, Var x, float[] sigma, int @Nullable [] labels) {
+    return output(denoiser(role).encode(tape, player(role).parameters(), x, sigma, labels, null));
   }
 
   /// Logits `(N)` of a discriminator head on the encoder features of a role; large means real.

@@ -1,5 +1,6 @@
 package io.retort.distill;
 
+import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.KarrasSigmas;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -30,6 +31,11 @@ public final class Noise {
     this.firstStream = phase * STREAMS_PER_PHASE;
   }
 
+  /// The training step, counted from 0.
+  public long step() {
+    return step;
+  }
+
   /// A fresh stream for one purpose; a network may use it and the next 63 for its layers.
   public PhiloxKey key(Purpose purpose) {
     return new PhiloxKey(seed, purpose, firstStream + STREAMS_PER_DRAW * draws++, step);
@@ -49,9 +55,14 @@ public final class Noise {
 
   /// x plus fresh noise of a level per sample.
   public Var add(Var x, float[] sigma) {
+    return add(x, sigma, key(Purpose.NOISE));
+  }
+
+  /// x plus the noise of a key, of a level per sample: the same noise for whoever has the key.
+  public static Var add(Var x, float[] sigma, PhiloxKey key) {
     Tape tape = x.tape();
     Var level = tape.constant(Shape.of(sigma.length), sigma);
-    return tape.apply(new AddNoise(key(Purpose.NOISE)), x, level);
+    return tape.apply(new AddNoise(key), x, level);
   }
 
   /// EDM's training levels: `exp(mean + std N(0, 1))`. Source: EDM, table 1.
@@ -76,5 +87,30 @@ public final class Noise {
       levels[i] = (float) sigmas.bin(j, bins);
     }
     return levels;
+  }
+
+  /// Levels of EDM's curve at uniform places of its upper part: place 1 is the smallest level, 0
+  /// the largest. Source: SiD's time, uniform in [0, tmax] of 1000.
+  ///
+  /// @param least smallest place, in [0, 1)
+  public float[] places(KarrasSigmas sigmas, int count, double least) {
+    PhiloxKey key = key(Purpose.TIME);
+    float[] levels = new float[count];
+    for (int i = 0; i < count; i++) {
+      levels[i] = (float) sigmas.at(least + (1 - least) * Philox.uniform(key, i));
+    }
+    return levels;
+  }
+
+  /// The labels, each one the null class with a probability.
+  public int[] dropped(int[] labels, double probability) {
+    PhiloxKey key = key(Purpose.DROPOUT);
+    int[] dropped = labels.clone();
+    for (int i = 0; i < dropped.length; i++) {
+      if (Philox.uniform(key, i) < probability) {
+        dropped[i] = Denoiser.NO_CLASS;
+      }
+    }
+    return dropped;
   }
 }

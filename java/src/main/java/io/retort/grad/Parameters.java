@@ -8,8 +8,11 @@ import io.retort.tensor.ShapeException;
 import io.retort.tensor.Tensor;
 import java.util.Collection;
 import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /// The weights of one network: names and shapes over one flat float32 value arena and one gradient
@@ -24,6 +27,7 @@ public final class Parameters implements AutoCloseable {
   private final Tensor values;
   private @Nullable Tensor gradients;
   private final SequencedMap<String, Parameter> byName = new LinkedHashMap<>();
+  private final Set<Parameter> fixed = Collections.newSetFromMap(new IdentityHashMap<>());
 
   /// Arenas of zeroes for these names and shapes, in order; closed by the caller.
   public Parameters(Memory memory, SequencedMap<String, Shape> shapes) {
@@ -88,6 +92,22 @@ public final class Parameters implements AutoCloseable {
       gradients = made;
     }
     return made;
+  }
+
+  /// Keeps the parameters of these names as they are: a tape that trains this network takes them as
+  /// constants.
+  public void fix(Predicate<String> names) {
+    fixed.clear();
+    byName.forEach((name, parameter) -> {
+      if (names.test(name)) {
+        fixed.add(parameter);
+      }
+    });
+  }
+
+  /// Whether a parameter of this network was fixed.
+  boolean fixes(Parameter parameter) {
+    return fixed.contains(parameter);
   }
 
   public void zeroGradients() {

@@ -86,11 +86,15 @@ public final class Tape {
     return new Var(this, value, nodes.size() - 1);
   }
 
-  /// A weight: tracked if this tape trains its network, constant otherwise.
+  /// A weight: tracked if this tape trains its network and the weight is not fixed, constant
+  /// otherwise.
   public Var use(Parameter parameter) {
     return parameters.computeIfAbsent(
         parameter,
-        p -> trained.contains(p.owner()) ? tracked(p.value(), p.gradient()) : constant(p.value()));
+        p ->
+            trained.contains(p.owner()) && !p.owner().fixes(p)
+                ? tracked(p.value(), p.gradient())
+                : constant(p.value()));
   }
 
   /// Runs an op on values of this tape.

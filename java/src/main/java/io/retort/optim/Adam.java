@@ -1,5 +1,6 @@
 package io.retort.optim;
 
+import io.retort.distill.AdamSpec;
 import io.retort.grad.Parameters;
 import io.retort.op.Backend;
 import io.retort.tensor.DType;

@@ -1,6 +1,7 @@
 /// Optimizers and weight averages over flat arenas.
 ///
-/// Read first: [Adam], [AdamSpec], [AverageSpec]. Depends on grad and below.
+/// Read first: [Adam], [AverageSpec]. Depends on grad and below, and on the numbers that methods
+/// declare.
 @NullMarked
 package io.retort.optim;
 

@@ -4,6 +4,7 @@ import io.retort.checkpoint.AtomicFile;
 import io.retort.checkpoint.CheckpointException;
 import io.retort.checkpoint.ModelFile;
 import io.retort.data.Datasets;
+import io.retort.distill.Methods;
 import io.retort.metrics.LeNetFeatures;
 import io.retort.op.Backend;
 import io.retort.tensor.Memory;
@@ -15,13 +16,18 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.stream.Stream;
 
 /// What travels inside the jar beside the data: recipes, and for some data sets a teacher and a
 /// metric net.
 public final class BuiltIn {
   private static final String ROOT = "/io/retort/";
+  private static final String DEFAULT = "fashion-mnist-dmd2-el";
   private static final List<String> RECIPES =
-      List.of("fashion-mnist-dmd2-el", "fashion-mnist-teacher", "fashion-mnist-metric-net");
+      Stream.concat(
+              Stream.of(DEFAULT), Methods.ALL.stream().flatMap(kind -> kind.recipes().stream()))
+          .distinct()
+          .toList();
 
   private BuiltIn() {}
 

@@ -27,7 +27,7 @@ import org.snakeyaml.engine.v2.nodes.Tag;
 /// Trees of records as YAML mappings: keys are component names in snake case.
 ///
 /// Components may be records, `int`, `long`, `double`, `boolean`, strings, enums (lower case in
-/// YAML) and lists of integers.
+/// YAML), lists of integers, and maps of records, whose keys stand beside those of the record.
 final class Records {
   private static final String INTEGER = "[-+]?[0-9]{1,19}";
   private static final String NUMBER = "[-+]?([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([eE][-+]?[0-9]{1,3})?";
@@ -40,21 +40,20 @@ final class Records {
   /// @param source file name or option, for messages
   static <R extends Record> R read(R defaults, MappingNode node, String path, String source) {
     SequencedMap<String, @Nullable Object> values = values(defaults);
-    Map<String, RecordComponent> components = components(defaults.getClass());
     Set<String> seen = new HashSet<>();
     for (NodeTuple tuple : node.getValue()) {
       Node at = tuple.getKeyNode();
       String where = where(source, at.getStartMark());
       String key = at instanceof ScalarNode scalar ? scalar.getValue() : "";
-      RecordComponent component = components.get(key);
       String full = path + key;
-      if (component == null) {
+      if (!values.containsKey(key)) {
         throw new RecipeException(where, full, NearestName.unknown(key, values.sequencedKeySet()));
       }
       if (!seen.add(key)) {
         throw new RecipeException(where, full, "is given twice");
       }
-      values.put(key, value(component, values.get(key), tuple.getValueNode(), full, source));
+      values.put(
+          key, value(type(defaults, key), values.get(key), tuple.getValueNode(), full, source));
     }
     return create(defaults, values, path, where(source, node.getStartMark()));
   }
@@ -65,7 +64,12 @@ final class Records {
     components(source.getClass())
         .forEach((key, component) -> {
           try {
-            values.put(key, component.getAccessor().invoke(source));
+            Object value = component.getAccessor().invoke(source);
+            if (value instanceof SequencedMap<?, ?> sections) {
+              sections.forEach((name, section) -> values.put(String.valueOf(name), section));
+            } else {
+              values.put(key, value);
+            }
           } catch (ReflectiveOperationException impossible) {
             throw new IllegalStateException(impossible);
           }
@@ -95,14 +99,19 @@ final class Records {
     return components;
   }
 
+  /// What a value of this key has to be; a record where the key belongs to a map.
+  private static Class<?> type(Record of, String key) {
+    RecordComponent component = components(of.getClass()).get(key);
+    return component == null ? Record.class : component.getType();
+  }
+
   private static String snakeCase(String name) {
     return name.replaceAll("([A-Z])", "_$1").toLowerCase(Locale.ROOT);
   }
 
   private static Object value(
-      RecordComponent component, @Nullable Object before, Node node, String key, String source) {
+      Class<?> type, @Nullable Object before, Node node, String key, String source) {
     String where = where(source, node.getStartMark());
-    Class<?> type = component.getType();
     if (before instanceof Record section) {
       if (node instanceof MappingNode mapping) {
         return read(section, mapping, key + ".", source);
@@ -191,7 +200,7 @@ final class Records {
     try {
       @SuppressWarnings("unchecked")
       Class<R> type = (Class<R>) like.getClass();
-      return type.getDeclaredConstructor(types).newInstance(values.values().toArray());
+      return type.getDeclaredConstructor(types).newInstance(arguments(like, values));
     } catch (InvocationTargetException refused) {
       if (refused.getCause() instanceof IllegalArgumentException reason) {
         String section = path.isEmpty() ? "" : path.substring(0, path.length() - 1);
@@ -201,5 +210,22 @@ final class Records {
     } catch (ReflectiveOperationException impossible) {
       throw new IllegalStateException(impossible);
     }
+  }
+
+  /// One argument a component: its value, or the values of its keys.
+  private static @Nullable Object[] arguments(
+      Record like, SequencedMap<String, @Nullable Object> values) {
+    List<@Nullable Object> arguments = new ArrayList<>();
+    components(like.getClass())
+        .forEach((key, component) -> {
+          if (component.getType() == SequencedMap.class) {
+            SequencedMap<String, @Nullable Object> sections = new LinkedHashMap<>(values);
+            sections.keySet().removeAll(components(like.getClass()).keySet());
+            arguments.add(sections);
+          } else {
+            arguments.add(values.get(key));
+          }
+        });
+    return arguments.toArray();
   }
 }

@@ -8,26 +8,25 @@ import io.retort.data.DataCard;
 import io.retort.data.Dataset;
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.Preconditioning;
-import io.retort.distill.ClassifierTraining;
-import io.retort.distill.Dmd2;
 import io.retort.distill.EdmTraining;
-import io.retort.distill.EmbeddingLoss;
 import io.retort.distill.Method;
+import io.retort.distill.MethodKind.Goal;
+import io.retort.distill.MethodKind.Inputs;
 import io.retort.grad.Parameters;
 import io.retort.net.DiffusionNet;
 import io.retort.net.LeNet;
 import io.retort.net.SongUNet;
-import io.retort.net.UNet;
 import io.retort.op.Backend;
-import io.retort.op.MmdKernel;
-import io.retort.optim.AdamSpec;
 import io.retort.recipe.Recipe.Network;
 import io.retort.tensor.ShapeException;
+import io.retort.train.RoleState;
 import io.retort.train.TrainSpec;
 import io.retort.train.Trainer;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
+import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /// Makes what a recipe describes: the method, the numbers of its loop, the first weights of its
@@ -37,10 +36,10 @@ import org.jspecify.annotations.Nullable;
 /// @param data its data set
 /// @param backend where the weights live
 public record Wiring(Recipe recipe, Dataset data, Backend backend) {
-  /// Value of `dmd2.teacher`: the one inside the jar.
+  /// Value of a method's `teacher`: the one inside the jar.
   public static final String BUILT_IN = "builtin";
 
-  /// Value of `dmd2.teacher`: one that the run trains first.
+  /// Value of a method's `teacher`: one that the run trains first.
   public static final String TRAIN = "train";
 
   /// A trainer at step 0; closed by the caller.
@@ -50,15 +49,12 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   /// @throws io.retort.checkpoint.CheckpointException if the teacher cannot be loaded
   /// @throws RecipeException if parts of the recipe do not fit together
   public Trainer fresh(@Nullable Path teacher) {
-    return switch (recipe.method()) {
-      case EDM -> drawn(edm(), trained());
-      case CLASSIFIER -> drawn(classifier(), trained());
-      case DMD2 -> {
-        try (ModelFile model = teacher(teacher)) {
-          yield fromTeacher(model);
-        }
-      }
-    };
+    if (recipe.kind().goal() != Goal.STUDENT) {
+      return fromNothing();
+    }
+    try (ModelFile model = teacher(teacher)) {
+      return fromTeacher(model);
+    }
   }
 
   /// A trainer that continues from a checkpoint of the same recipe; needs no teacher file.
@@ -66,14 +62,7 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   /// @param config the `config.json` of the run
   public Trainer restored(Path checkpoint, Path config) {
     Trainer trainer =
-        switch (recipe.method()) {
-          case EDM -> drawn(edm(), trained());
-          case CLASSIFIER -> drawn(classifier(), trained());
-          case DMD2 -> {
-            Denoiser denoiser = ModelConfig.read(config);
-            yield drawn(dmd2(denoiser), denoiser.preconditioning());
-          }
-        };
+        recipe.kind().goal() == Goal.STUDENT ? distilling(ModelConfig.read(config)) : fromNothing();
     try {
       TrainingCheckpoint.load(checkpoint, trainer);
       return trainer;
@@ -89,9 +78,59 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
         data.trainingSource(), method.batch(), recipe.seed(), 0, data.card().flipAllowed());
   }
 
-  /// The preconditioning of networks that are trained from nothing.
-  private Preconditioning trained() {
-    return new Preconditioning.Edm(recipe.edm().sigmaData());
+  /// The batch of every step, with samples of the teacher where the method learns from them; those
+  /// are made first where they are missing. Closed by the caller.
+  ///
+  /// @param folder where samples of teachers are kept
+  /// @param progress told how many are made; what it throws stops the making
+  public BatchSource source(Trainer trainer, Path folder, LongConsumer progress) {
+    BatchSampler sampler = batches(trainer.method());
+    Optional<Method.Pairs> wanted = trainer.method().pairs();
+    RoleState teacher = trainer.roles().get(Method.TEACHER);
+    if (wanted.isEmpty()
+        || teacher == null
+        || !(teacher.role().net() instanceof DiffusionNet network)) {
+      return new BatchSource(sampler, null);
+    }
+    Denoiser denoiser = new Denoiser(network, trainer.spec().preconditioning());
+    TeacherPairs pairs =
+        TeacherPairs.open(
+            folder, backend, denoiser, teacher.weights(), wanted.get(), recipe.seed(), progress);
+    return new BatchSource(sampler, pairs);
+  }
+
+  /// A trainer of networks that begin at random.
+  private Trainer fromNothing() {
+    double sigmaData = recipe.settings(EdmTraining.KIND).sigmaData();
+    @Nullable DiffusionNet network =
+        switch (recipe.kind().goal()) {
+          case TEACHER -> network();
+          case METRIC_NET -> {
+            requireMetricNetFits();
+            yield null;
+          }
+          case STUDENT -> throw new IllegalStateException("a student begins as its teacher");
+        };
+    return drawn(made(network, sigmaData), new Preconditioning.Edm(sigmaData));
+  }
+
+  /// A trainer of networks of a teacher's structure, all of them still random.
+  private Trainer distilling(Denoiser teacher) {
+    requireFits(teacher.network());
+    double sigmaData =
+        teacher.preconditioning() instanceof Preconditioning.Edm edm
+            ? edm.sigmaData()
+            : recipe.settings(EdmTraining.KIND).sigmaData();
+    return drawn(made(teacher.network(), sigmaData), teacher.preconditioning());
+  }
+
+  private Method made(@Nullable DiffusionNet network, double sigmaData) {
+    Inputs inputs = new Inputs(data.card(), network, sigmaData, recipe.steps());
+    try {
+      return recipe.kind().make(recipe.settings(), inputs);
+    } catch (IllegalArgumentException unfit) {
+      throw refused(recipe.method(), String.valueOf(unfit.getMessage()));
+    }
   }
 
   private Trainer drawn(Method method, Preconditioning preconditioning) {
@@ -108,7 +147,7 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   }
 
   private Trainer fromTeacher(ModelFile teacher) {
-    Trainer trainer = drawn(dmd2(teacher.denoiser()), teacher.denoiser().preconditioning());
+    Trainer trainer = distilling(teacher.denoiser());
     trainer
         .roles()
         .forEach((name, state) -> {
@@ -128,50 +167,33 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
         recipe.steps(),
         preconditioning,
         recipe.precision().compute(),
-        optimizers(),
         recipe.average());
   }
 
-  private Map<String, AdamSpec> optimizers() {
-    return switch (recipe.method()) {
-      case EDM -> Map.of(EdmTraining.TEACHER, recipe.edm().optimizer());
-      case CLASSIFIER -> Map.of(ClassifierTraining.CLASSIFIER, recipe.classifier().optimizer());
-      case DMD2 ->
-          Map.of(
-              Dmd2.STUDENT, recipe.dmd2().student(),
-              Dmd2.CRITIC, recipe.dmd2().critic(),
-              Dmd2.HEAD, recipe.dmd2().critic());
-    };
-  }
-
-  private EdmTraining edm() {
+  private SongUNet network() {
     DataCard card = data.card();
     Network network = recipe.network();
     if (card.height() != card.width()) {
       throw refused("data", "must be square images, got " + card.height() + "x" + card.width());
     }
-    SongUNet net;
     try {
-      net =
-          new SongUNet(
-              new SongUNet.Config(
-                  card.height(),
-                  card.channels(),
-                  network.conditional() ? card.classes().size() : 0,
-                  network.channels(),
-                  network.multipliers(),
-                  network.blocks(),
-                  network.attention(),
-                  network.dropout(),
-                  0));
+      return new SongUNet(
+          new SongUNet.Config(
+              card.height(),
+              card.channels(),
+              network.conditional() ? card.classes().size() : 0,
+              network.channels(),
+              network.multipliers(),
+              network.blocks(),
+              network.attention(),
+              network.dropout(),
+              0));
     } catch (ShapeException wrong) {
       throw refused("network", String.valueOf(wrong.getMessage()));
     }
-    Recipe.Edm edm = recipe.edm();
-    return new EdmTraining(net, edm.batch(), edm.sigmaData(), edm.meanLog(), edm.stdLog());
   }
 
-  private ClassifierTraining classifier() {
+  private void requireMetricNetFits() {
     DataCard card = data.card();
     if (!LeNet.accepts(card.height(), card.width())) {
       throw refused(
@@ -179,31 +201,6 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
           "must be images for the metric net, %s, got %dx%d"
               .formatted(LeNet.accepted(), card.height(), card.width()));
     }
-    return new ClassifierTraining(
-        new LeNet(card.height(), card.channels(), card.classes().size()),
-        recipe.classifier().batch());
-  }
-
-  private Dmd2 dmd2(Denoiser teacher) {
-    requireFits(teacher.network());
-    Recipe.Dmd2 dmd2 = recipe.dmd2();
-    Recipe.Embedding embedding = dmd2.embedding();
-    Dmd2.Settings settings =
-        new Dmd2.Settings(
-            dmd2.batch(),
-            dmd2.realBatch(),
-            dmd2.criticSteps(),
-            dmd2.sigmaMax(),
-            dmd2.distributionMatching(),
-            dmd2.gan(),
-            dmd2.criticGan(),
-            embedding.weight() > 0 ? embeddingLoss() : null,
-            embedding.weight(),
-            embedding.calibrated(),
-            teacher.preconditioning() instanceof Preconditioning.Edm edm
-                ? edm.sigmaData()
-                : recipe.edm().sigmaData());
-    return new Dmd2(teacher.network(), settings);
   }
 
   private void requireFits(DiffusionNet network) {
@@ -215,7 +212,7 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
             && (network.classes() == 0 || network.classes() == card.classes().size());
     if (!fits) {
       throw refused(
-          "dmd2.teacher",
+          recipe.method() + ".teacher",
           "makes %dx%dx%d images of %d classes, but %s has %dx%dx%d images of %d classes"
               .formatted(
                   network.resolution(),
@@ -228,33 +225,6 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
                   card.channels(),
                   card.classes().size()));
     }
-    boolean discriminable = network instanceof UNet unet && unet.bottleneckSide() >= 2;
-    if (recipe.dmd2().gan() > 0 && !discriminable) {
-      throw refused(
-          "dmd2.gan",
-          "must be 0: it needs a U-Net as teacher whose bottleneck has a side of at least 2");
-    }
-  }
-
-  private EmbeddingLoss embeddingLoss() {
-    Recipe.Embedding embedding = recipe.dmd2().embedding();
-    return new EmbeddingLoss(
-        embedding.bank(),
-        embedding.networks(),
-        embedding.width(),
-        embedding.depth(),
-        kernel(embedding.kernel()),
-        embedding.unbiased());
-  }
-
-  /// Features are divided by the root of their dimension already, so the polynomial's scale is 1.
-  private static MmdKernel kernel(Recipe.Embedding.Kernel kernel) {
-    return switch (kernel) {
-      case LINEAR -> new MmdKernel.Linear();
-      case RBF -> MmdKernel.Rbf.standard();
-      case POLYNOMIAL -> new MmdKernel.Polynomial(3, 1, 1);
-      case ENERGY -> new MmdKernel.Energy();
-    };
   }
 
   private ModelFile teacher(@Nullable Path file) {
@@ -264,7 +234,7 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
     return BuiltIn.teacher(recipe.data(), backend.memory())
         .orElseThrow(() ->
             refused(
-                "dmd2.teacher",
+                recipe.method() + ".teacher",
                 "none is inside Retort for %s; give one with --teacher FILE, or --teacher train"
                     .formatted(recipe.data())));
   }

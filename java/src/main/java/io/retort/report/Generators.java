@@ -5,8 +5,10 @@ import io.retort.data.Images;
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.ImageSampler;
 import io.retort.diffusion.KarrasSigmas;
-import io.retort.distill.Dmd2;
-import io.retort.distill.EdmTraining;
+import io.retort.diffusion.LcmSampler;
+import io.retort.distill.Distillation;
+import io.retort.distill.Method;
+import io.retort.distill.MethodKind.Goal;
 import io.retort.grad.Parameters;
 import io.retort.net.DiffusionNet;
 import io.retort.op.Backend;
@@ -14,6 +16,7 @@ import io.retort.recipe.Recipe;
 import io.retort.train.RoleState;
 import io.retort.train.Trainer;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.LongConsumer;
@@ -35,30 +38,35 @@ final class Generators {
   /// Empty for a classifier.
   static SequencedMap<String, ImageSampler> of(Recipe recipe, Trainer trainer, Backend backend) {
     SequencedMap<String, ImageSampler> samplers = new LinkedHashMap<>();
-    RoleState teacher =
-        switch (recipe.method()) {
-          case EDM -> trainer.roles().get(EdmTraining.TEACHER);
-          case DMD2 -> trainer.roles().get(Dmd2.TEACHER);
-          case CLASSIFIER -> null;
-        };
+    if (recipe.kind().goal() == Goal.METRIC_NET) {
+      return samplers;
+    }
+    RoleState teacher = trainer.roles().get(Method.TEACHER);
     if (teacher != null) {
       Denoiser denoiser = denoiser(teacher, trainer);
       int steps = recipe.evaluation().teacherSteps();
       samplers.put(TEACHER, ImageSampler.of(backend, denoiser, teacher.best(), steps));
       samplers.put(TEACHER_ONE_STEP, ImageSampler.of(backend, denoiser, teacher.best(), 1));
     }
-    RoleState student = trainer.roles().get(Dmd2.STUDENT);
+    RoleState student = trainer.roles().get(Method.STUDENT);
     if (student != null) {
-      samplers.put(STUDENT, oneStep(recipe, backend, denoiser(student, trainer), student.best()));
+      samplers.put(STUDENT, student(recipe, backend, denoiser(student, trainer), student.best()));
     }
     return samplers;
   }
 
-  /// A one-step student: starts from the noise level it was distilled at.
-  static ImageSampler oneStep(
+  /// A student as the recipe's method means it to be sampled.
+  static ImageSampler student(
       Recipe recipe, Backend backend, Denoiser denoiser, Parameters parameters) {
+    if (!(recipe.settings() instanceof Distillation distillation)) {
+      throw new IllegalStateException(recipe.method() + " has no student");
+    }
+    List<Double> levels = distillation.levels();
+    if (levels.size() > 1) {
+      return ImageSampler.of(backend, denoiser, parameters, LcmSampler.of(levels));
+    }
     KarrasSigmas edm = KarrasSigmas.EDM;
-    KarrasSigmas sigmas = new KarrasSigmas(edm.min(), recipe.dmd2().sigmaMax(), edm.rho());
+    KarrasSigmas sigmas = new KarrasSigmas(edm.min(), levels.getFirst(), edm.rho());
     return ImageSampler.of(backend, denoiser, parameters, 1, sigmas);
   }
 

@@ -6,10 +6,13 @@ import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.TrainingCheckpoint;
 import io.retort.data.BatchLoader;
 import io.retort.data.Dataset;
+import io.retort.data.Datasets;
 import io.retort.data.Json;
+import io.retort.distill.Distillation;
+import io.retort.distill.MethodKind.Goal;
 import io.retort.op.Backend;
+import io.retort.recipe.BatchSource;
 import io.retort.recipe.Recipe;
-import io.retort.recipe.Recipe.MethodName;
 import io.retort.recipe.Recipe.Precision;
 import io.retort.recipe.RecipeException;
 import io.retort.recipe.RecipeReader;
@@ -35,6 +38,7 @@ import org.jspecify.annotations.Nullable;
 /// checkpoint as if it had never stopped. One thread; several runs may follow each other in one
 /// process.
 public final class Run {
+  private static final String PAIRS = "pairs";
   private static final String TEACHER_RECIPE = "fashion-mnist-teacher";
 
   private final Recipe recipe;
@@ -96,6 +100,14 @@ public final class Run {
     }
   }
 
+  /// Begins a run, or continues the one that is in the folder already, whatever its recipe.
+  public static RunOutcome startOrResume(
+      Recipe recipe, Path path, Backend backend, RunOptions options) {
+    return Files.exists(path.resolve(RunDirectory.RECIPE))
+        ? resume(path, backend, options)
+        : start(recipe, path, backend, options);
+  }
+
   private static RunOutcome finishedBefore(Recipe recipe, RunDirectory directory) {
     Path file = directory.file(RunDirectory.SUMMARY);
     try {
@@ -120,7 +132,7 @@ public final class Run {
     }
     int count = recipe.evaluation().count();
     int most = Math.min(data.trainingSource().count(), data.test().count());
-    if (recipe.method() != MethodName.CLASSIFIER && count > 0) {
+    if (recipe.kind().goal() != Goal.METRIC_NET && count > 0) {
       if (count > most) {
         throw new RecipeException(
             "recipe",
@@ -152,11 +164,16 @@ public final class Run {
   }
 
   private boolean trainsTeacher() {
-    return recipe.method() == MethodName.DMD2 && recipe.dmd2().teacher().equals(Wiring.TRAIN);
+    return recipe.settings() instanceof Distillation distillation
+        && distillation.teacher().equals(Wiring.TRAIN);
   }
 
+  /// Null: the one inside the jar, or none at all.
   private @Nullable Path teacher() {
-    String teacher = recipe.dmd2().teacher();
+    if (!(recipe.settings() instanceof Distillation distillation)) {
+      return null;
+    }
+    String teacher = distillation.teacher();
     return switch (teacher) {
       case Wiring.BUILT_IN -> null;
       case Wiring.TRAIN -> directory.teacher();
@@ -166,10 +183,7 @@ public final class Run {
 
   private RunOutcome carryOutAfterTeacher() {
     options.notes().accept("training a teacher in " + directory.teacher());
-    RunOutcome teacher =
-        Files.exists(directory.teacher().resolve(RunDirectory.RECIPE))
-            ? resume(directory.teacher(), backend, options)
-            : start(teacherRecipe(), directory.teacher(), backend, options);
+    RunOutcome teacher = startOrResume(teacherRecipe(), directory.teacher(), backend, options);
     return teacher.finished() ? carryOut(() -> wiring.fresh(directory.teacher())) : stopped(0);
   }
 
@@ -186,9 +200,7 @@ public final class Run {
         base.average(),
         base.save(),
         base.evaluation(),
-        base.edm(),
-        base.dmd2(),
-        base.classifier());
+        base.sections());
   }
 
   private RunOutcome carryOut(Supplier<Trainer> wired) {
@@ -231,8 +243,8 @@ public final class Run {
   private double train(Trainer trainer) {
     saved = trainer.step() > 0 ? trainer.step() : -1;
     try (StepLog log = StepLog.open(directory, trainer.step(), recipe.steps());
-        BatchLoader loader =
-            new BatchLoader(wiring.batches(trainer.method())::batch, trainer.step());
+        BatchSource source = source(trainer);
+        BatchLoader loader = new BatchLoader(source, trainer.step());
         RunQuality quality = new RunQuality(recipe, data, backend, trainer, log)) {
       RunPictures pictures = new RunPictures(recipe, directory, backend, trainer, log);
       if (trainer.step() == 0) {
@@ -252,6 +264,18 @@ public final class Run {
           });
       return log.wall();
     }
+  }
+
+  private BatchSource source(Trainer trainer) {
+    return wiring.source(
+        trainer,
+        Datasets.directory().resolve(PAIRS),
+        done -> {
+          options.progress().accept("samples of the teacher: %d".formatted(done));
+          if (options.stop().getAsBoolean()) {
+            throw new StoppedException();
+          }
+        });
   }
 
   private void after(StepDone done, Trainer trainer, StepLog log, RunPictures pictures) {

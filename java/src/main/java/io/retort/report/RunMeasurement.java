@@ -4,12 +4,12 @@ import io.retort.checkpoint.ModelFile;
 import io.retort.data.Dataset;
 import io.retort.data.Images;
 import io.retort.diffusion.ImageSampler;
+import io.retort.distill.MethodKind.Goal;
 import io.retort.metrics.LeNetFeatures;
 import io.retort.metrics.MetricRow;
 import io.retort.metrics.MetricTable;
 import io.retort.op.Backend;
 import io.retort.recipe.Recipe;
-import io.retort.recipe.Recipe.MethodName;
 import io.retort.train.Trainer;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -51,7 +51,7 @@ final class RunMeasurement {
             controls.add(model);
             samplers.put(
                 name,
-                Generators.oneStep(
+                Generators.student(
                     recipe,
                     backend,
                     model.denoiser().in(recipe.precision().compute()),
@@ -80,7 +80,7 @@ final class RunMeasurement {
   }
 
   private Optional<String> obstacle() {
-    if (recipe.method() == MethodName.CLASSIFIER) {
+    if (recipe.kind().goal() == Goal.METRIC_NET) {
       return Optional.of("a classifier draws no images");
     }
     int count = recipe.evaluation().count();
@@ -110,7 +110,7 @@ final class RunMeasurement {
   }
 
   private OptionalDouble accuracy(Trainer trainer) {
-    if (recipe.method() != MethodName.CLASSIFIER) {
+    if (recipe.kind().goal() != Goal.METRIC_NET) {
       return OptionalDouble.empty();
     }
     Images test = data.test();

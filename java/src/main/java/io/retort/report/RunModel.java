@@ -4,6 +4,7 @@ import io.retort.checkpoint.ModelFile;
 import io.retort.data.Dataset;
 import io.retort.diffusion.HeunSampler;
 import io.retort.diffusion.ImageSampler;
+import io.retort.diffusion.LcmSampler;
 import io.retort.distill.ClassifierTraining;
 import io.retort.grad.Parameters;
 import io.retort.metrics.LeNetFeatures;
@@ -14,6 +15,7 @@ import io.retort.recipe.Recipe;
 import io.retort.train.RoleState;
 import io.retort.train.Trainer;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
@@ -45,6 +47,14 @@ final class RunModel {
     metadata.put(ModelFile.EVALUATIONS, Integer.toString(model.evaluations()));
     if (model.sampler() instanceof HeunSampler heun) {
       metadata.put(ModelFile.SIGMA_MAX, Double.toString(heun.sigmas().max()));
+    }
+    if (model.sampler() instanceof LcmSampler several) {
+      List<String> levels =
+          several.trajectory().steps().stream()
+              .map(step -> Double.toString(step.from().noise()))
+              .toList();
+      metadata.put(ModelFile.SIGMA_MAX, levels.getFirst());
+      metadata.put(ModelFile.LEVELS, String.join(",", levels));
     }
     metadata.put("retort.method", trainer.method().name());
     metadata.put("retort.data", recipe.data());

@@ -2,6 +2,7 @@ package io.retort.report;
 
 import io.retort.data.Dataset;
 import io.retort.data.Images;
+import io.retort.distill.Distillation;
 import io.retort.metrics.Metric;
 import io.retort.metrics.MetricRow;
 import io.retort.metrics.MetricTable;
@@ -68,22 +69,31 @@ final class RunReport {
   }
 
   private static String title(Recipe recipe) {
-    return switch (recipe.method()) {
-      case EDM -> "A teacher for " + recipe.data();
-      case DMD2 -> "A one-step student for " + recipe.data();
-      case CLASSIFIER -> "A metric net for " + recipe.data();
+    return switch (recipe.kind().goal()) {
+      case TEACHER -> "A teacher for " + recipe.data();
+      case STUDENT -> "A %s-step student for %s".formatted(steps(recipe), recipe.data());
+      case METRIC_NET -> "A metric net for " + recipe.data();
     };
   }
 
   private static String lead(Recipe recipe, Dataset data) {
     String what =
-        switch (recipe.method()) {
-          case EDM -> "A diffusion model trained";
-          case DMD2 -> "A multi-step teacher distilled into a student of one network evaluation";
-          case CLASSIFIER -> "A classifier trained";
+        switch (recipe.kind().goal()) {
+          case TEACHER -> "A diffusion model trained";
+          case STUDENT ->
+              "A multi-step teacher distilled by %s into a student of %s network evaluation%s"
+                  .formatted(
+                      recipe.method(), steps(recipe), steps(recipe).equals("one") ? "" : "s");
+          case METRIC_NET -> "A classifier trained";
         };
     return "%s for %d steps with seed %d on %s (%s)."
         .formatted(what, recipe.steps(), recipe.seed(), data.name(), data.card().source());
+  }
+
+  private static String steps(Recipe recipe) {
+    int steps =
+        recipe.settings() instanceof Distillation distillation ? distillation.levels().size() : 1;
+    return steps == 1 ? "one" : Integer.toString(steps);
   }
 
   private static SequencedMap<String, String> facts(Recipe recipe, RunResults results) {

@@ -5,7 +5,6 @@ import io.retort.metrics.MetricTable;
 import io.retort.recipe.Recipe;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -43,7 +42,7 @@ public record RunResults(
     summary.put("wall_seconds", wallSeconds);
     summary.put("seed", recipe.seed());
     summary.put("rows", table.<Object>map(MetricTable::json).orElse(List.of()));
-    summary.put("method", recipe.method().name().toLowerCase(Locale.ROOT));
+    summary.put("method", recipe.method());
     summary.put("data", recipe.data());
     summary.put("device", device);
     summary.put("images_per_second", trainingImagesPerSecond());

@@ -3,7 +3,6 @@ package io.retort.train;
 import io.retort.distill.Method;
 import io.retort.grad.Parameters;
 import io.retort.optim.Adam;
-import io.retort.optim.AdamSpec;
 import io.retort.tensor.Memory;
 import org.jspecify.annotations.Nullable;
 
@@ -16,20 +15,15 @@ public record RoleState(
     implements AutoCloseable {
 
   /// Fresh state around first weights; the average starts as a copy of them.
-  public static RoleState of(
-      Method.Role role, Parameters weights, @Nullable AdamSpec spec, Memory memory) {
-    if (!role.trainable()) {
-      return new RoleState(role, weights, null, null);
-    }
-    if (spec == null) {
-      throw new IllegalArgumentException("train: role " + role.name() + " has no optimizer");
-    }
+  public static RoleState of(Method.Role role, Parameters weights, Memory memory) {
+    weights.fix(role.fixed());
     Parameters average = null;
     if (role.averaged()) {
       average = role.net().plan().allocate(memory);
       average.copyFrom(weights);
     }
-    return new RoleState(role, weights, average, new Adam(weights, spec));
+    Adam adam = role.optimizer().map(spec -> new Adam(weights, spec)).orElse(null);
+    return new RoleState(role, weights, average, adam);
   }
 
   /// The weights to sample with: the average if there is one.

@@ -13,6 +13,7 @@ import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.op.Backend;
 import io.retort.optim.Adam;
+import io.retort.optim.WeightBlend;
 import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
@@ -54,9 +55,7 @@ public final class Trainer implements AutoCloseable {
       if (weights == null) {
         throw new IllegalArgumentException("train: role " + role.name() + " has no weights");
       }
-      roles.put(
-          role.name(),
-          RoleState.of(role, weights, spec.optimizers().get(role.name()), backend.memory()));
+      roles.put(role.name(), RoleState.of(role, weights, backend.memory()));
     }
   }
 
@@ -126,6 +125,7 @@ public final class Trainer implements AutoCloseable {
           runPhase(phases.get(i), batch, new Noise(spec.seed(), step, i), left, values);
         }
       }
+      method.blends(step).forEach(this::blend);
     }
     return values;
   }
@@ -181,6 +181,11 @@ public final class Trainer implements AutoCloseable {
     return new Outcome(List.copyOf(terms.parts().sequencedKeySet()), values, updated, norms);
   }
 
+  private void blend(Method.Blend blend) {
+    Parameters moving = state(blend.role()).weights();
+    WeightBlend.apply(backend, moving, blend.keep(), state(blend.toward()).weights());
+  }
+
   private void record(Phase phase, String what, double value, SequencedMap<String, Double> values) {
     if (!Double.isFinite(value)) {
       throw new DivergedException(step, phase.name(), what, value);
@@ -205,7 +210,7 @@ public final class Trainer implements AutoCloseable {
   private RoleState state(String name) {
     RoleState state = roles.get(name);
     if (state == null) {
-      throw new IllegalArgumentException("train: phase trains unknown role " + name);
+      throw new IllegalArgumentException("train: the method names an unknown role: " + name);
     }
     return state;
   }

@@ -3,14 +3,13 @@ package io.retort.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.retort.data.Json;
+import io.retort.distill.MethodKind;
+import io.retort.distill.Methods;
 import io.retort.op.OpCatalog;
-import io.retort.recipe.BuiltIn;
-import io.retort.recipe.Recipe;
 import io.retort.recipe.RecipeReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -23,21 +22,17 @@ class CatalogCommandsTest {
   @TempDir private Path folder;
 
   @Test
-  void everyMethodHasACard() {
-    assertThat(MethodCard.ALL)
-        .extracting(MethodCard::name)
-        .containsExactlyInAnyOrder(
-            Stream.of(Recipe.MethodName.values())
-                .map(name -> name.name().toLowerCase(Locale.ROOT))
-                .toArray(String[]::new));
-  }
+  void everyMethodIsListedWithRecipesThatUseIt() {
+    List<?> methods = (List<?>) Json.parse(Call.of("methods", "--json").succeeded().out());
 
-  @Test
-  void aCardsRecipeUsesItsMethod() {
-    for (MethodCard card : MethodCard.ALL) {
-      assertThat(BuiltIn.recipes()).contains(card.recipe());
-      assertThat(RecipeReader.builtIn(card.recipe(), List.of()).method().name())
-          .isEqualToIgnoringCase(card.name());
+    assertThat(methods)
+        .extracting(method -> (String) ((Map<?, ?>) method).get("name"))
+        .containsExactlyElementsOf(Methods.names());
+    for (MethodKind<?> kind : Methods.ALL) {
+      assertThat(kind.recipes()).as(kind.name()).isNotEmpty();
+      for (String recipe : kind.recipes()) {
+        assertThat(RecipeReader.builtIn(recipe, List.of()).method()).isEqualTo(kind.name());
+      }
     }
     assertThat(Call.of("methods").succeeded().out()).contains("arXiv 2405.14867");
   }

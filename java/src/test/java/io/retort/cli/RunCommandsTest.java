@@ -90,6 +90,23 @@ class RunCommandsTest {
   }
 
   @Test
+  void aStudentOfTwoStepsIsSampledAsItWasTrained() {
+    Path first = folder.resolve("teacher");
+    Path second = folder.resolve("student");
+    Call.of("train", teacher, "--out", first).succeeded();
+    Call.of("distill", student, "--teacher", first, "--out", second, "--set", "dmd2.steps=2")
+        .succeeded();
+    Path out = folder.resolve("x.npy");
+
+    Call own = Call.of("sample", second, "--count", 2, "--out", out, "--json");
+    Call one = Call.of("sample", second, "--count", 2, "--steps", 1, "--out", out, "--json");
+
+    assertThat(own.json().get("nfe")).isEqualTo(2L);
+    assertThat(own.json().get("steps")).isEqualTo(2L);
+    assertThat(one.json().get("nfe")).isEqualTo(1L);
+  }
+
+  @Test
   void runsThatMeasuredThemselvesAreCompared() {
     Path measured = folder.resolve("measured");
     Path plain = folder.resolve("plain");
@@ -119,6 +136,34 @@ class RunCommandsTest {
     Call.of("compare", "mine=" + plain, "--out", out).refused(1, "evaluation.every");
     Call.of("compare", plain, "--out", out).refused(2, "NAME=RUN");
     Call.of("compare", "a=" + measured, "--out", out, "--metric", "beauty").refused(2, "precision");
+  }
+
+  @Test
+  void recipesAreRunAndComparedOncePerSeed() {
+    Path first = folder.resolve("teacher");
+    Call.of("train", teacher, "--out", first).succeeded();
+    Path out = folder.resolve("comparison");
+    Object[] compare = {
+      "compare",
+      student,
+      "--seeds",
+      "4,5",
+      "--out",
+      out,
+      "--set",
+      "dmd2.teacher=" + first,
+      "--set",
+      "evaluation.count=16",
+      "--set",
+      "steps=2"
+    };
+
+    assertThat(Call.of(compare).succeeded().out()).contains("| student | 1 |", "| student | 2 |");
+    assertThat(out.resolve("student-4/summary.json")).exists();
+    assertThat(out.resolve("student-5/recipe.yaml")).content().contains("seed: 5");
+    assertThat(out.resolve("comparison.csv")).content().contains("student,student-5,5,2,");
+    assertThat(Call.of(compare).succeeded().err()).doesNotContain("step 1/2");
+    Call.of("compare", folder.resolve("no.yaml"), "--out", out).refused(2, "or a recipe");
   }
 
   @Test

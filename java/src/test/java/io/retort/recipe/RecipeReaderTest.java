@@ -3,6 +3,9 @@ package io.retort.recipe;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.retort.distill.Dmd2;
+import io.retort.distill.EdmTraining;
+import io.retort.distill.Methods;
 import io.retort.net.RandomConvNet;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -40,8 +43,10 @@ class RecipeReaderTest {
     assertThat(recipe.steps()).isEqualTo(7);
     assertThat(recipe.network().multipliers()).containsExactly(1, 2);
     assertThat(recipe.network().channels()).isEqualTo(Recipe.DEFAULT.network().channels());
-    assertThat(recipe.dmd2().embedding().bank()).isEqualTo(RandomConvNet.Bank.NORM_FREE);
-    assertThat(recipe.dmd2().student()).isEqualTo(Recipe.DEFAULT.dmd2().student());
+    assertThat(recipe.settings(Dmd2.KIND).embedding().bank())
+        .isEqualTo(RandomConvNet.Bank.NORM_FREE);
+    assertThat(recipe.settings(Dmd2.KIND).student())
+        .isEqualTo(Recipe.DEFAULT.settings(Dmd2.KIND).student());
   }
 
   @Test
@@ -72,10 +77,6 @@ class RecipeReaderTest {
         "save: {keep: 3000000000}      | my.yaml:1: save.keep: is too large: 3000000000",
         "steps: [1]                    | my.yaml:1: steps: must be one value, not a list or a"
             + " section",
-        "method: dmd3                  | my.yaml:1: method: must be one of edm, dmd2, classifier,"
-            + " got \"dmd3\"",
-        "method: DMD2                  | my.yaml:1: method: must be one of edm, dmd2, classifier,"
-            + " got \"DMD2\"",
         "network: {multipliers: 2}     | my.yaml:1: network.multipliers: must be a list of integers"
             + " such as [1, 2, 2]",
         "network: {conditional: maybe} | my.yaml:1: network.conditional: must be true or false, got"
@@ -106,6 +107,25 @@ class RecipeReaderTest {
     refused(yaml, sentence);
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"dmd3", "DMD2", "\"\""})
+  void aMethodIsOneOfTheList(String name) {
+    refused(
+        "method: " + name,
+        "my.yaml:1: method must be one of %s, got \"%s\""
+            .formatted(String.join(", ", Methods.names()), name.replace("\"", "")));
+  }
+
+  @Test
+  void numbersOfOtherMethodsAreWrittenWhereTheyWereStated() {
+    Recipe recipe = read("method: edm", "classifier.batch=7");
+
+    assertThat(RecipeWriter.yaml(recipe))
+        .contains("edm:\n", "classifier:\n")
+        .doesNotContain("dmd2:");
+    assertThat(read(RecipeWriter.yaml(recipe))).isEqualTo(recipe);
+  }
+
   @Test
   void settingsOverrideAndAreCheckedAlike() {
     Recipe recipe =
@@ -117,7 +137,7 @@ class RecipeReaderTest {
             "steps=10");
 
     assertThat(recipe.steps()).isEqualTo(10);
-    assertThat(recipe.dmd2().student().lr()).isEqualTo(2e-4);
+    assertThat(recipe.settings(Dmd2.KIND).student().lr()).isEqualTo(2e-4);
     assertThat(recipe.network().attention()).containsExactly(7, 14);
     assertThatThrownBy(() -> read("", "stpes=3"))
         .hasMessage("--set: stpes: is unknown; the nearest key is steps");
@@ -149,7 +169,8 @@ class RecipeReaderTest {
   void numbersSurviveWriting(double number) {
     Recipe recipe = RecipeReader.with(Recipe.DEFAULT, List.of("edm.mean_log=" + number));
 
-    assertThat(read(RecipeWriter.yaml(recipe)).edm().meanLog()).isEqualTo(number);
+    assertThat(read(RecipeWriter.yaml(recipe)).settings(EdmTraining.KIND).meanLog())
+        .isEqualTo(number);
   }
 
   @Test
@@ -163,8 +184,7 @@ class RecipeReaderTest {
     Path file = Files.writeString(folder.resolve("own.yaml"), "steps: 4\n");
 
     assertThat(RecipeReader.find(file.toString(), List.of()).steps()).isEqualTo(4);
-    assertThat(RecipeReader.find("fashion-mnist-teacher", List.of()).method())
-        .isEqualTo(Recipe.MethodName.EDM);
+    assertThat(RecipeReader.find("fashion-mnist-teacher", List.of()).method()).isEqualTo("edm");
     assertThatThrownBy(() -> RecipeReader.find("nowhere.yaml", List.of()))
         .isInstanceOf(RecipeException.class)
         .hasMessageStartingWith(

@@ -139,6 +139,19 @@ class RunTest {
   }
 
   @Test
+  void aStudentOfTwoStepsIsSampledInTwo() throws IOException {
+    start(dmd2(2, "dmd2.steps=2", "dmd2.gan=0", "dmd2.embedding.weight=0"), "run");
+
+    try (ModelFile model = ModelFile.load(folder.resolve("run"), backend.memory())) {
+      assertThat(model.metadata())
+          .containsEntry(ModelFile.EVALUATIONS, "2")
+          .containsEntry(ModelFile.SIGMA_MAX, "80.0");
+      assertThat(model.metadata().get(ModelFile.LEVELS)).startsWith("80.0,2.5");
+    }
+    assertThat(Files.readString(folder.resolve("run/report.html"))).contains("A 2-step student");
+  }
+
+  @Test
   void everyLossIsFinite() {
     start(dmd2(6), "run");
 

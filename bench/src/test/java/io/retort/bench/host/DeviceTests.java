@@ -48,7 +48,7 @@ public final class DeviceTests {
         summary.getTestsSucceededCount() > 0 && summary.getTotalFailureCount() == 0 ? 0 : 1);
   }
 
-  /// `MethodStepTest.cudaTakesTheSameSteps, [2] method = DMD2`.
+  /// `Dmd2Test.cudaTakesTheSameSteps, cudaTakesTheSameSteps()`.
   private static String name(TestIdentifier test) {
     return test.getSource()
         .filter(MethodSource.class::isInstance)

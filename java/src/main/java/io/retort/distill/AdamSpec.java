@@ -1,6 +1,6 @@
-package io.retort.optim;
+package io.retort.distill;
 
-/// The numbers of Adam or AdamW.
+/// How a role learns: the numbers of Adam or AdamW.
 ///
 /// @param lr learning rate after warm-up
 /// @param beta1 decay of the first moment

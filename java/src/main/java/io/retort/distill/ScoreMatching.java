@@ -1,0 +1,87 @@
+package io.retort.distill;
+
+import io.retort.diffusion.KarrasSigmas;
+import io.retort.grad.Tape;
+import io.retort.grad.Var;
+import io.retort.op.EdmLoss;
+import io.retort.op.ScoreDifference;
+import io.retort.tensor.Shape;
+
+/// Teacher and critic at noised student images: the score difference that moves the student, and
+/// the denoising loss that teaches the critic.
+///
+/// Sources: DMD, Yin et al. 2023 (arXiv 2311.18828), eq. 7 and 8; Diff-Instruct, Luo et al. 2023
+/// (arXiv 2305.18455), eq. 3.4; EDM, Karras et al. 2022, eq. 2.
+final class ScoreMatching {
+  private static final int BINS = 1000;
+
+  private ScoreMatching() {}
+
+  /// DMD2's noise levels: uniform over 1000 bins of EDM's curve.
+  static float[] bins(int count, Noise noise) {
+    return noise.bins(KarrasSigmas.EDM, count, BINS, 0, 1);
+  }
+
+  /// DMD's noise levels of the score difference: neither the smallest nor the largest 2 % of the
+  /// bins.
+  static float[] middleBins(int count, Noise noise) {
+    return noise.bins(KarrasSigmas.EDM, count, BINS, 0.02, 0.98);
+  }
+
+  /// The score difference at x of these levels; its gradient reaches x alone.
+  ///
+  /// @param x images of the student
+  /// @param sigma a noise level each
+  static Var difference(
+      ScoreDifference form, Nets nets, Var x, float[] sigma, int[] labels, Noise noise) {
+    Var noised = noise.add(x.detach(), sigma);
+    Var byTeacher = nets.denoise(Method.TEACHER, noised, sigma, labels).detach();
+    Var byCritic = nets.denoise(Method.CRITIC, noised, sigma, labels).detach();
+    return nets.tape().apply(form, x, byTeacher, byCritic);
+  }
+
+  /// The score difference with the sample itself in the critic's place: how long its gradient
+  /// naturally is before a critic has learnt anything. Source: ours, to calibrate weights with.
+  static Var realScore(
+      ScoreDifference form, Nets nets, Var x, float[] sigma, int[] labels, Noise noise) {
+    Var byTeacher = nets.denoise(Method.TEACHER, noise.add(x.detach(), sigma), sigma, labels);
+    return nets.tape().apply(form, x, byTeacher.detach(), x.detach());
+  }
+
+  /// The critic's denoising loss on images of the student.
+  ///
+  /// @param fake images without gradients
+  static Var denoising(
+      EdmLoss loss, Nets nets, Var fake, float[] sigma, int[] labels, Noise noise) {
+    Var denoised = nets.denoise(Method.CRITIC, noise.add(fake, sigma), sigma, labels);
+    Var level = nets.tape().constant(Shape.of(sigma.length), sigma);
+    return nets.tape().apply(loss, denoised, fake, level);
+  }
+
+  /// A role's denoised images, `uncond + scale (cond - uncond)`, without gradients; one call where
+  /// the scale is 1.
+  static Var guided(Nets nets, String role, Var noised, float[] sigma, int[] labels, double scale) {
+    Var told = nets.denoise(role, noised, sigma, labels).detach();
+    if (scale == 1) {
+      return told;
+    }
+    Var untold = nets.denoise(role, noised, sigma, null).detach();
+    return untold.add(1 - scale, told, scale);
+  }
+
+  /// `mean(g^2) / 2`, whose gradient for x is `g / elements`: the direction g is held constant.
+  static Var along(Var x, Var direction) {
+    Var wanted = x.sub(direction).detach();
+    return x.sub(wanted).square().mean().scale(0.5);
+  }
+
+  /// Every sample of images times its factor.
+  static Var perSample(Var images, double[] factors) {
+    float[] values = new float[factors.length];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (float) factors[i];
+    }
+    Tape tape = images.tape();
+    return images.mulBroadcast(tape.constant(Shape.of(values.length, 1, 1, 1), values));
+  }
+}
