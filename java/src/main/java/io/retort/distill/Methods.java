@@ -6,7 +6,17 @@ import java.util.Optional;
 /// Every method there is. A new one is a file with a [MethodKind] and a line here.
 public final class Methods {
   public static final List<MethodKind<?>> ALL =
-      List.of(EdmTraining.KIND, Dmd2.KIND, ClassifierTraining.KIND);
+      List.of(
+          EdmTraining.KIND,
+          Dmd2.KIND,
+          DiffInstruct.KIND,
+          Sid.KIND,
+          Dmd.KIND,
+          ConsistencyModel.KIND,
+          Gdd.KIND,
+          SwiftBrush.KIND,
+          GroupReward.KIND,
+          ClassifierTraining.KIND);
 
   private Methods() {}
 

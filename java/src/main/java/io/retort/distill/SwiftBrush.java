@@ -1,0 +1,153 @@
+package io.retort.distill;
+
+import io.retort.data.Batch;
+import io.retort.distill.MethodKind.Goal;
+import io.retort.grad.Var;
+import io.retort.net.DiffusionNet;
+import io.retort.op.EdmLoss;
+import io.retort.tensor.Philox;
+import io.retort.tensor.PhiloxKey.Purpose;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.SequencedMap;
+import java.util.Set;
+
+/// SwiftBrush: variational score distillation into a one-step student, without images; with
+/// guidance of a random scale, SNOOPI's PG-SB.
+///
+/// Student phase: `g = sigma_t^2 (e_teacher - e_critic)` in variance preserving terms, that is
+/// `sigma / (1 + sigma^2) (D_critic - D_teacher)`, both guided by the same scale towards the class;
+/// `mean(g^2) / 2` with g held constant. Then the critic's denoising loss, its classes dropped now
+/// and then so that it can be guided. Sources: Nguyen & Tran 2023 (arXiv 2312.05239), algorithm 1;
+/// PG-SB: Nguyen et al. 2024 (arXiv 2412.02687), section 3.1.
+public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaData)
+    implements Method {
+
+  public static final MethodKind<Settings> KIND =
+      new MethodKind<>(
+          "swiftbrush",
+          Goal.STUDENT,
+          "one-step student: variational score distillation with guidance, fixed or random (PG-SB)",
+          "Nguyen & Tran 2023, arXiv 2312.05239; Nguyen et al. 2024, arXiv 2412.02687",
+          List.of("fashion-mnist-swiftbrush"),
+          "none yet",
+          Settings.DEFAULT,
+          (settings, inputs) -> new SwiftBrush(inputs.teacher(), settings, inputs.sigmaData()),
+          SwiftBrush::ablations);
+
+  /// The method's numbers.
+  ///
+  /// @param teacher `builtin`, `train`, a run directory or a model file
+  /// @param batch generated images a step
+  /// @param sigmaMax noise level the student starts from
+  /// @param guidance smallest scale, 1 for none; other scales need a teacher trained with
+  ///   `edm.label_dropout`
+  /// @param guidanceHigh largest scale, drawn uniformly for every step (PG-SB); the smallest one
+  ///   for a fixed scale
+  /// @param labelDropout how often the critic is not told the class
+  public record Settings(
+      String teacher,
+      int batch,
+      double sigmaMax,
+      double guidance,
+      double guidanceHigh,
+      double labelDropout,
+      AdamSpec student,
+      AdamSpec critic)
+      implements Distillation {
+    public static final Settings DEFAULT =
+        new Settings(
+            "builtin",
+            32,
+            80,
+            1,
+            1,
+            0.1,
+            new AdamSpec(3e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360),
+            new AdamSpec(5e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360));
+
+    public Settings {
+      Checks.teacher(teacher);
+      Checks.require(batch >= 1, "batch must be at least 1, got " + batch);
+      Checks.levels(sigmaMax, 1);
+      Checks.require(
+          guidance >= 0 && guidanceHigh >= guidance,
+          "guidance must be at least 0 and guidance_high not below it, got %s and %s"
+              .formatted(guidance, guidanceHigh));
+      Checks.require(
+          labelDropout >= 0 && labelDropout < 1,
+          "label_dropout must be in [0, 1), got " + labelDropout);
+    }
+
+    @Override
+    public List<Double> levels() {
+      return List.of(sigmaMax);
+    }
+  }
+
+  private static SequencedMap<String, String> ablations(Settings settings) {
+    SequencedMap<String, String> controls = new LinkedHashMap<>();
+    if (settings.guidanceHigh > settings.guidance) {
+      controls.put("student_of_one_scale", "guidance=" + settings.guidanceHigh);
+    }
+    return controls;
+  }
+
+  @Override
+  public String name() {
+    return KIND.name();
+  }
+
+  @Override
+  public int batch() {
+    return settings.batch;
+  }
+
+  @Override
+  public List<Role> roles() {
+    return List.of(
+        Role.frozen(TEACHER, network),
+        Role.copied(STUDENT, network, settings.student, true),
+        Role.copied(CRITIC, network, settings.critic, false));
+  }
+
+  @Override
+  public List<Phase> phases() {
+    return List.of(
+        new Phase(STUDENT, 1, Set.of(STUDENT), this::student),
+        new Phase(CRITIC, 1, Set.of(CRITIC), this::critic));
+  }
+
+  private Terms student(Nets nets, Batch real, Noise noise) {
+    int[] labels = real.labels();
+    Var x = generate(nets, real, noise);
+    float[] sigma = ScoreMatching.middleBins(settings.batch, noise);
+    double scale =
+        settings.guidance
+            + (settings.guidanceHigh - settings.guidance)
+                * Philox.uniform(noise.key(Purpose.TIME), 0);
+    Var noised = noise.add(x.detach(), sigma);
+    Var byTeacher = ScoreMatching.guided(nets, TEACHER, noised, sigma, labels, scale);
+    Var byCritic = ScoreMatching.guided(nets, CRITIC, noised, sigma, labels, scale);
+    double[] weight = new double[sigma.length];
+    for (int i = 0; i < weight.length; i++) {
+      weight[i] = sigma[i] / (1 + (double) sigma[i] * sigma[i]);
+    }
+    Var direction = ScoreMatching.perSample(byCritic.sub(byTeacher), weight);
+    return WeightedSum.single("score_difference", ScoreMatching.along(x, direction));
+  }
+
+  private Terms critic(Nets nets, Batch real, Noise noise) {
+    Var fake = generate(nets, real, noise).detach();
+    float[] sigma = ScoreMatching.bins(settings.batch, noise);
+    EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
+    int[] labels = noise.dropped(real.labels(), settings.labelDropout);
+    return WeightedSum.single(
+        "denoising", ScoreMatching.denoising(loss, nets, fake, sigma, labels, noise));
+  }
+
+  private Var generate(Nets nets, Batch real, Noise noise) {
+    return Generator.oneStep(settings.sigmaMax)
+        .images(nets, real.labels(), nets.images(real, settings.batch), noise);
+  }
+}
