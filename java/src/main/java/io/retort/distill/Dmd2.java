@@ -81,8 +81,8 @@ public record Dmd2(DiffusionNet network, Settings settings, double sigmaData) im
             0,
             1e-2,
             EmbeddingTerm.DEFAULT,
-            new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 360),
-            new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 360));
+            new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 420),
+            new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 420));
 
     public Settings {
       Checks.teacher(teacher);

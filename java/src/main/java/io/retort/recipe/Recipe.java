@@ -40,7 +40,7 @@ public record Recipe(
           "dmd2",
           "fashion-mnist-embedded",
           0,
-          900,
+          1100,
           Precision.BFLOAT16,
           Network.DEFAULT,
           new AverageSpec(20000, 0.05),
