@@ -113,7 +113,7 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
     int[] labels = labels(real);
     Var x = generate(nets, real, noise);
     nets.leave(GENERATED, x);
-    float[] sigma = levels(noise);
+    float[] sigma = levels(nets, noise);
     Var noised = noise.add(x.detach(), sigma);
     Var byTeacher = nets.denoise(TEACHER, noised, sigma, labels).detach();
     Var byCritic = nets.denoise(CRITIC, noised, sigma, labels).detach();
@@ -161,7 +161,7 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
   }
 
   /// One level a group.
-  private float[] levels(Noise noise) {
+  private float[] levels(Nets nets, Noise noise) {
     float[] drawn = ScoreMatching.middleBins(nets, settings.batch, noise);
     float[] levels = new float[drawn.length];
     for (int i = 0; i < levels.length; i++) {

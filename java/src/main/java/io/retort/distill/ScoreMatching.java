@@ -17,8 +17,7 @@ final class ScoreMatching {
 
   private ScoreMatching() {}
 
-  /// DMD2's noise levels: uniform over 1000 bins of EDM's curve, as far as the networks know
-  /// it.
+  /// DMD2's noise levels: uniform over 1000 bins of EDM's curve, as far as the networks know it.
   static float[] bins(Nets nets, int count, Noise noise) {
     return noise.bins(KarrasSigmas.EDM, nets.preconditioning(), count, BINS, 0, 1);
   }
