@@ -42,6 +42,9 @@ public final class CpuBackend implements Backend {
   private final ScoreKernels scores = new CpuScore();
   private final SoftmaxKernels softmax = new CpuSoftmax();
 
+  /// What [#name] says, also through a [KernelProfile].
+  public static final String NAME = "cpu";
+
   private CpuBackend() {}
 
   /// The backend of this process.
@@ -57,7 +60,7 @@ public final class CpuBackend implements Backend {
 
   @Override
   public String name() {
-    return "cpu";
+    return NAME;
   }
 
   @Override

@@ -82,8 +82,9 @@ public record ModelFile(
     }
   }
 
-  /// The file that holds the weights of `model`: itself, or the one of a folder.
-  private static Path weights(Path model) {
+  /// The file that holds the weights of `model`: itself, or the first known one of a folder, else
+  /// `model.safetensors`, which is not there.
+  public static Path weights(Path model) {
     if (!Files.isDirectory(model)) {
       return model;
     }

@@ -12,12 +12,19 @@ import io.retort.op.Backend;
 import io.retort.op.UnsupportedOpException;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Stack;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.IParameterPreprocessor;
+import picocli.CommandLine.Model.ArgSpec;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 
 /// Where a command computes.
 final class DeviceOption {
   private static final String CUDA = "cuda";
+  private static final String KERNELS = "kernels";
+  private static final List<String> DETAILS = List.of(KERNELS, "shapes");
 
   @Option(
       names = "--device",
@@ -58,7 +65,8 @@ final class DeviceOption {
   @Option(
       names = "--profile",
       arity = "0..1",
-      fallbackValue = "kernels",
+      fallbackValue = KERNELS,
+      preprocessor = Detail.class,
       paramLabel = "kernels|shapes",
       description =
           "Afterwards, a table of where the time went: by kernel, or by kernel and shape.")
@@ -66,6 +74,20 @@ final class DeviceOption {
 
   private @Nullable KernelProfile kernels;
   private long opened;
+
+  /// What follows `--profile` after a space belongs to it only if it is one of its values: a file
+  /// may follow too.
+  private static final class Detail implements IParameterPreprocessor {
+    @Override
+    public boolean preprocess(
+        Stack<String> rest, CommandSpec command, ArgSpec option, Map<String, Object> info) {
+      boolean attached = "=".equals(info.get("separator"));
+      if (!attached && (rest.isEmpty() || !DETAILS.contains(rest.peek()))) {
+        rest.push(KERNELS);
+      }
+      return false;
+    }
+  }
 
   /// A backend and why it is the one.
   record Choice(Backend backend, String reason) {
@@ -126,7 +148,7 @@ final class DeviceOption {
     if (library != null && !CUDA.equals(device)) {
       throw new UsageException("--cuda-library goes with --device cuda");
     }
-    if (profile != null && !Arrays.asList("kernels", "shapes").contains(profile)) {
+    if (profile != null && !DETAILS.contains(profile)) {
       throw new UsageException("--profile must be kernels or shapes, got '%s'".formatted(profile));
     }
     if (!Arrays.asList("on", "off").contains(graphs)) {

@@ -4,7 +4,6 @@ import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.NpyFile;
 import io.retort.checkpoint.NpzFile;
 import io.retort.checkpoint.OnnxListing;
-import io.retort.checkpoint.SafetensorsReader;
 import io.retort.checkpoint.TensorFile;
 import io.retort.checkpoint.TorchFile;
 import io.retort.data.Datasets;
@@ -59,7 +58,7 @@ final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    Listing listing = listing();
+    Listing listing = listing(file);
     if (common.json()) {
       var json = new LinkedHashMap<String, Object>();
       json.put("file", file.toString());
@@ -71,21 +70,19 @@ final class InspectCommand implements Callable<Integer> {
     return ExitStatus.SUCCESS;
   }
 
-  private Listing listing() throws IOException {
+  private static Listing listing(Path file) throws IOException {
     if (Files.isDirectory(file)) {
-      Path weights = file.resolve(ModelFile.WEIGHTS);
-      return Files.exists(weights)
-          ? tensors(SafetensorsReader.open(weights))
-          : Listing.of(Datasets.get(file.toString()));
+      Path weights = ModelFile.weights(file);
+      return Files.exists(weights) ? listing(weights) : Listing.of(Datasets.get(file.toString()));
     }
     String name = String.valueOf(file.getFileName());
     if (name.contains("tfevents")) {
       return Listing.of(EventsReader.read(file));
     }
-    return name.endsWith(".onnx") ? Listing.of(OnnxListing.read(file)) : byContent();
+    return name.endsWith(".onnx") ? Listing.of(OnnxListing.read(file)) : byContent(file);
   }
 
-  private Listing byContent() throws IOException {
+  private static Listing byContent(Path file) throws IOException {
     byte[] head = new byte[HEAD_BYTES];
     if (Files.isRegularFile(file)) {
       try (var in = Files.newInputStream(file)) {
@@ -100,7 +97,7 @@ final class InspectCommand implements Callable<Integer> {
       return Listing.of(PictureHeader.read(file));
     }
     if (first >>> 16 == ZIP) {
-      return archive();
+      return archive(file);
     }
     boolean safetensors = head[8] == '{';
     if (!safetensors && (first >>> 8 == IDX_BYTES || first >>> 16 == GZIP)) {
@@ -110,7 +107,7 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   /// A zip is what its entries are.
-  private Listing archive() {
+  private static Listing archive(Path file) {
     boolean arrays;
     boolean torch;
     try (ZipArchive zip = ZipArchive.open(file)) {

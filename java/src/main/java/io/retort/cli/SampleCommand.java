@@ -98,6 +98,9 @@ final class SampleCommand implements Callable<Integer> {
     int images = Math.toIntExact(latents.length / image.elements());
     int classes = loaded.denoiser().network().classes();
     int @Nullable [] wanted = Labels.parse(labels, classes, images);
+    if (wanted == null && sampler.guidance() != 1) {
+      throw new UsageException("--guidance needs classes, --labels none has none");
+    }
     long started = System.nanoTime();
     float[] samples =
         sampler.sample(

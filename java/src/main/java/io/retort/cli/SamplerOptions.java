@@ -71,8 +71,8 @@ final class SamplerOptions {
         "         students of one to eight steps.",
         "  flow   Euler's steps along rectified flow; --shift spends",
         "         more of them on the noisy end.",
-        "Default: heun; ddim for networks with time steps, flow for",
-        "rectified flow."
+        "Default: heun, also for one-step students; ddim for other",
+        "networks with time steps, flow for rectified flow."
       })
   private @Nullable Name sampler;
 
@@ -109,7 +109,7 @@ final class SamplerOptions {
       names = "--rho",
       paramLabel = "R",
       description = "Exponent of Karras' spacing, more is denser at the clean end (default: 7).")
-  private double rho = KarrasSigmas.EDM.rho();
+  private @Nullable Double rho;
 
   @Option(
       names = "--churn",
@@ -121,19 +121,19 @@ final class SamplerOptions {
       names = "--churn-min",
       paramLabel = "S",
       description = "heun: churn from this noise level up (default: 0).")
-  private double churnMin;
+  private @Nullable Double churnMin;
 
   @Option(
       names = "--churn-max",
       paramLabel = "S",
       description = "heun: churn up to this noise level (default: no limit).")
-  private double churnMax = Double.POSITIVE_INFINITY;
+  private @Nullable Double churnMax;
 
   @Option(
       names = "--churn-noise",
       paramLabel = "S",
       description = "heun: S_noise, deviation of the added noise (default: 1).")
-  private double churnNoise = 1;
+  private @Nullable Double churnNoise;
 
   @Option(
       names = "--eta",
@@ -171,8 +171,9 @@ final class SamplerOptions {
   /// @throws UsageException if the options do not fit together or to the model
   ImageSampler of(Backend backend, ModelFile model, @Nullable Integer steps, long seed) {
     Preconditioning network = model.denoiser().preconditioning();
-    Name name = sampler != null ? sampler : usual(network);
+    Name name = sampler != null ? sampler : usual(model);
     refuseForeign(name);
+    refuseLevels(name, network);
     if (guidance != 1 && model.denoiser().network().classes() == 0) {
       throw new UsageException("--guidance: the model is unconditional, it has no classes");
     }
@@ -191,8 +192,12 @@ final class SamplerOptions {
     }
   }
 
-  private static Name usual(Preconditioning network) {
-    return switch (network) {
+  /// What starts from a noise level of its own is sampled from there, whatever its network.
+  private static Name usual(ModelFile model) {
+    if (model.oneStep() || model.metadata().containsKey(ModelFile.SIGMA_MAX)) {
+      return Name.HEUN;
+    }
+    return switch (model.denoiser().preconditioning()) {
       case Preconditioning.Discrete _ -> Name.DDIM;
       case Preconditioning.Flow _ -> Name.FLOW;
       default -> Name.HEUN;
@@ -201,7 +206,11 @@ final class SamplerOptions {
 
   private void refuseForeign(Name name) {
     refuse("--eta", eta, name, Name.DDIM);
+    refuse("--spacing", spacing, name, Name.EULER, Name.DDIM, Name.DDPM, Name.DPMPP);
     refuse("--churn", churn, name, Name.HEUN);
+    refuseChurn("--churn-min", churnMin, name);
+    refuseChurn("--churn-max", churnMax, name);
+    refuseChurn("--churn-noise", churnNoise, name);
     refuse("--variance", variance, name, Name.DDPM);
     if (variance != null && !List.of("small", "large").contains(variance)) {
       throw new UsageException("--variance must be small or large, got '%s'".formatted(variance));
@@ -210,6 +219,30 @@ final class SamplerOptions {
     refuse("--clip", clip, name, Name.DDIM, Name.DDPM);
     if (shift != null && !(shift > 0 && Double.isFinite(shift))) {
       throw new UsageException("--shift must be above 0, got " + shift);
+    }
+  }
+
+  private void refuseChurn(String option, @Nullable Double given, Name name) {
+    refuse(option, given, name, Name.HEUN);
+    if (given != null && churn == null) {
+      throw new UsageException(option + " goes with --churn, which adds the noise");
+    }
+  }
+
+  /// Options of Karras' noise levels where others are used.
+  private void refuseLevels(Name name, Preconditioning network) {
+    boolean timed = network instanceof Preconditioning.Discrete;
+    if (name == Name.HEUN || name != Name.FLOW && !timed) {
+      return;
+    }
+    String steps = "; --sampler %s takes this network's own times".formatted(name.text());
+    if (sigmaMin != null || sigmaMax != null) {
+      throw new UsageException(
+          (sigmaMin != null ? "--sigma-min" : "--sigma-max") + " is for --sampler heun" + steps);
+    }
+    if (rho != null && !KARRAS.equals(spacing)) {
+      String spaced = timed ? " or --spacing karras" : "";
+      throw new UsageException("--rho is for --sampler heun" + spaced + steps);
     }
   }
 
@@ -236,21 +269,30 @@ final class SamplerOptions {
     KarrasSigmas edm = KarrasSigmas.EDM;
     double min = sigmaMin != null ? sigmaMin : edm.min();
     double max = sigmaMax != null ? sigmaMax : number(model, ModelFile.SIGMA_MAX, edm.max());
-    return new KarrasSigmas(min, max, rho);
+    return new KarrasSigmas(min, max, rho());
+  }
+
+  private double rho() {
+    return rho == null ? KarrasSigmas.EDM.rho() : rho;
   }
 
   private Sampler make(Name name, Preconditioning network, int steps, KarrasSigmas sigmas) {
     return switch (name) {
       case HEUN ->
           new HeunSampler(
-              sigmas, steps, churn == null ? 0 : churn, churnMin, churnMax, churnNoise, network);
+              sigmas,
+              steps,
+              churn == null ? 0 : churn,
+              churnMin == null ? 0 : churnMin,
+              churnMax == null ? Double.POSITIVE_INFINITY : churnMax,
+              churnNoise == null ? 1 : churnNoise,
+              network);
       case FLOW -> {
         if (!(network instanceof Preconditioning.Flow flow)) {
           throw new UsageException(
               "--sampler flow needs a network of rectified flow; for this one take heun, euler,"
                   + " ddim or dpmpp");
         }
-        refuseSpacing();
         int times = flow.timeScale() > 1 ? (int) flow.timeScale() : 1000;
         yield DdimSampler.euler(Trajectory.flow(steps, shift == null ? 1 : shift, times));
       }
@@ -259,12 +301,6 @@ final class SamplerOptions {
               ? discrete(name, discrete.schedule(), steps)
               : continuous(name, network, steps, sigmas);
     };
-  }
-
-  private void refuseSpacing() {
-    if (spacing != null) {
-      throw new UsageException("--spacing is for networks with time steps");
-    }
   }
 
   /// Over the time steps of a schedule.
@@ -300,10 +336,10 @@ final class SamplerOptions {
               .formatted(spacing));
     }
     if (name == Name.DPMPP && network instanceof Preconditioning.Discrete discrete) {
-      return new DpmSolverSampler(Trajectory.solverKarras(discrete.schedule(), steps, rho));
+      return new DpmSolverSampler(Trajectory.solverKarras(discrete.schedule(), steps, rho()));
     }
     boolean timed = network instanceof Preconditioning.Discrete;
-    KarrasSigmas range = timed ? new KarrasSigmas(network.min(), network.max(), rho) : sigmas;
+    KarrasSigmas range = timed ? new KarrasSigmas(network.min(), network.max(), rho()) : sigmas;
     Trajectory exploding = Trajectory.karras(range, steps, network);
     boolean clipped = clip == null ? timed : clip;
     return switch (name) {

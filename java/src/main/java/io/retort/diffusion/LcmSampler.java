@@ -5,10 +5,11 @@ import java.util.List;
 
 /// Multistep consistency sampling: jump to the clean image, add noise again, jump again.
 ///
-/// The jump is `c_out D + c_skip x`; for networks with discrete time steps `c_skip = 0.25 / ((S
-/// t)^2
-/// + 0.25)`, so that time step 0 changes nothing, for others it is D. Sources: Song et al. 2023,
-///   algorithm 1; latent consistency models, Luo et al. 2023, algorithm 3.
+/// The jump is `c_out D + c_skip x`. For networks with discrete time steps:
+///
+/// `c_skip = 1 / (1 + 4 (S t)^2)`, so that time step 0 changes nothing; for others the jump is D.
+///
+/// Sources: Song et al. 2023, algorithm 1; latent consistency models, Luo et al. 2023, algorithm 3.
 ///
 /// @param trajectory the levels
 /// @param timeScale S, 10 in latent consistency models

@@ -331,7 +331,7 @@ public sealed interface Preconditioning {
       return schedule.sigma(0);
     }
 
-    /// Infinite where the last time step has no signal.
+    /// 4096 where the last time step has no signal: it counts as `alpha_bar = 2^-24`.
     @Override
     public double max() {
       return schedule.sigma(schedule.steps() - 1);

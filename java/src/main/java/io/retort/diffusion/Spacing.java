@@ -1,5 +1,7 @@
 package io.retort.diffusion;
 
+import java.util.Locale;
+
 /// How K time steps are chosen out of T, descending. Source: Lin et al. 2023, table 2; rounding as
 /// in the public implementations.
 public enum Spacing {
@@ -11,16 +13,23 @@ public enum Spacing {
   LINSPACE;
 
   /// The time steps; whole numbers but for LINSPACE.
+  ///
+  /// @throws IllegalArgumentException for one step that would start at the clean end
   double[] times(int training, int steps) {
     check(training, steps);
+    if (steps == 1 && this != TRAILING) {
+      throw new IllegalArgumentException(
+          "sampler: a single step of %s spacing would start at the cleanest time step; take"
+                  .formatted(name().toLowerCase(Locale.ROOT))
+              + " trailing spacing or more steps");
+    }
     double[] times = new double[steps];
     for (int i = 0; i < steps; i++) {
       times[i] =
           switch (this) {
             case LEADING -> (double) (steps - 1 - i) * (training / steps);
             case TRAILING -> Math.rint(training - i * ((double) training / steps)) - 1;
-            case LINSPACE ->
-                steps == 1 ? 0 : (steps - 1 - i) * ((training - 1) / (double) (steps - 1));
+            case LINSPACE -> (steps - 1 - i) * ((training - 1) / (double) (steps - 1));
           };
     }
     return times;

@@ -170,7 +170,7 @@ public record Dmd(DiffusionNet network, Settings settings, double sigmaData) imp
       Var x = generate(nets, real, noise);
       nets.leave(GENERATED, x);
       if (settings.matches()) {
-        float[] sigma = ScoreMatching.middleBins(settings.batch, noise);
+        float[] sigma = ScoreMatching.middleBins(nets, settings.batch, noise);
         sum.add(
             "distribution_matching",
             settings.distributionMatching,
@@ -198,7 +198,7 @@ public record Dmd(DiffusionNet network, Settings settings, double sigmaData) imp
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
     Var fake = nets.left(GENERATED).orElseGet(() -> generate(nets, real, noise).detach());
-    float[] sigma = ScoreMatching.bins(settings.batch, noise);
+    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
     EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
     return WeightedSum.single(
         "denoising",
@@ -224,7 +224,7 @@ public record Dmd(DiffusionNet network, Settings settings, double sigmaData) imp
                 DIFFERENCE,
                 on,
                 images,
-                ScoreMatching.middleBins(settings.batch, noise),
+                ScoreMatching.middleBins(nets, settings.batch, noise),
                 real.labels(settings.batch),
                 noise));
   }

@@ -183,7 +183,7 @@ public record Dmd2(DiffusionNet network, Settings settings, double sigmaData) im
     nets.leave(GENERATED, x);
     WeightedSum sum = new WeightedSum(nets.tape());
     if (settings.matches()) {
-      float[] sigma = ScoreMatching.middleBins(settings.batch, noise);
+      float[] sigma = ScoreMatching.middleBins(nets, settings.batch, noise);
       sum.add(
           "distribution_matching",
           settings.distributionMatching,
@@ -199,7 +199,7 @@ public record Dmd2(DiffusionNet network, Settings settings, double sigmaData) im
   private Terms critic(Nets nets, Batch real, Noise noise) {
     int[] labels = real.labels(settings.batch);
     Var fake = nets.left(GENERATED).orElseGet(() -> generate(nets, real, noise).detach());
-    float[] sigma = ScoreMatching.bins(settings.batch, noise);
+    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
     EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
     WeightedSum sum = new WeightedSum(nets.tape());
     sum.add("denoising", 1, ScoreMatching.denoising(loss, nets, fake, sigma, labels, noise));
@@ -218,7 +218,7 @@ public record Dmd2(DiffusionNet network, Settings settings, double sigmaData) im
   }
 
   private Var logits(Nets nets, Var x, int[] labels, Noise noise) {
-    float[] sigma = ScoreMatching.bins(settings.batch, noise);
+    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
     return nets.discriminate(HEAD, CRITIC, noise.add(x, sigma), sigma, labels);
   }
 
@@ -242,7 +242,7 @@ public record Dmd2(DiffusionNet network, Settings settings, double sigmaData) im
                 DIFFERENCE,
                 on,
                 images,
-                ScoreMatching.middleBins(settings.batch, noise),
+                ScoreMatching.middleBins(nets, settings.batch, noise),
                 real.labels(settings.batch),
                 noise));
   }

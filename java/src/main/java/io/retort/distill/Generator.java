@@ -1,6 +1,7 @@
 package io.retort.distill;
 
 import io.retort.diffusion.KarrasSigmas;
+import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.tensor.Philox;
@@ -62,8 +63,17 @@ record Generator(List<Double> levels, boolean simulated) {
 
   private Var fromNoise(Nets nets, int[] labels, Noise noise) {
     Shape shape = nets.images(Method.STUDENT, labels.length);
-    Var latents = noise.normal(nets.tape(), shape, levels.getFirst());
-    return nets.denoise(Method.STUDENT, latents, sigma(0, labels.length), labels);
+    double start = start(nets.preconditioning());
+    float[] sigma = new float[labels.length];
+    Arrays.fill(sigma, (float) start);
+    Var latents = noise.normal(nets.tape(), shape, start);
+    return nets.denoise(Method.STUDENT, latents, sigma, labels);
+  }
+
+  /// Where the sampler starts: a student of one level from the nearest one that its network knows.
+  double start(Preconditioning network) {
+    double first = levels.getFirst();
+    return levels.size() == 1 ? network.round(Math.min(first, network.max())) : first;
   }
 
   /// What sampling gives after the levels before `level`.

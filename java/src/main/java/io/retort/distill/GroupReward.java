@@ -113,7 +113,7 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
     int[] labels = labels(real);
     Var x = generate(nets, real, noise);
     nets.leave(GENERATED, x);
-    float[] sigma = levels(noise);
+    float[] sigma = levels(nets, noise);
     Var noised = noise.add(x.detach(), sigma);
     Var byTeacher = nets.denoise(TEACHER, noised, sigma, labels).detach();
     Var byCritic = nets.denoise(CRITIC, noised, sigma, labels).detach();
@@ -140,7 +140,7 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
     Var fake = nets.left(GENERATED).orElseGet(() -> generate(nets, real, noise).detach());
-    float[] sigma = ScoreMatching.bins(settings.batch, noise);
+    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
     EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
     return WeightedSum.single(
         "denoising", ScoreMatching.denoising(loss, nets, fake, sigma, labels(real), noise));
@@ -161,8 +161,8 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
   }
 
   /// One level a group.
-  private float[] levels(Noise noise) {
-    float[] drawn = ScoreMatching.middleBins(settings.batch, noise);
+  private float[] levels(Nets nets, Noise noise) {
+    float[] drawn = ScoreMatching.middleBins(nets, settings.batch, noise);
     float[] levels = new float[drawn.length];
     for (int i = 0; i < levels.length; i++) {
       levels[i] = drawn[i - i % settings.group];

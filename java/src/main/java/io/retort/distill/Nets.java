@@ -55,6 +55,11 @@ public final class Nets {
     return tape;
   }
 
+  /// What the roles that denoise can be asked for.
+  public Preconditioning preconditioning() {
+    return preconditioning;
+  }
+
   /// The same networks on another tape.
   public Nets on(Tape other) {
     return new Nets(other, players, calibration, preconditioning, compute, step);

@@ -2,6 +2,7 @@ package io.retort.distill;
 
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.KarrasSigmas;
+import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.op.AddNoise;
@@ -87,6 +88,25 @@ public final class Noise {
       levels[i] = (float) sigmas.bin(j, bins);
     }
     return levels;
+  }
+
+  /// The same over the part of the curve that a network can be asked for, each rounded to the
+  /// nearest level it knows. For networks that know every level these are the numbers of the curve.
+  public float[] bins(
+      KarrasSigmas sigmas, Preconditioning network, int count, int bins, double low, double high) {
+    return rounded(bins(sigmas.within(network), count, bins, low, high), network);
+  }
+
+  private static float[] rounded(float[] levels, Preconditioning network) {
+    for (int i = 0; i < levels.length; i++) {
+      levels[i] = (float) network.round(levels[i]);
+    }
+    return levels;
+  }
+
+  /// Places of the part of the curve that a network can be asked for, rounded likewise.
+  public float[] places(KarrasSigmas sigmas, Preconditioning network, int count, double least) {
+    return rounded(places(sigmas.within(network), count, least), network);
   }
 
   /// Levels of EDM's curve at uniform places of its upper part: place 1 is the smallest level, 0

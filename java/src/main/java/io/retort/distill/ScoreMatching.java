@@ -17,15 +17,15 @@ final class ScoreMatching {
 
   private ScoreMatching() {}
 
-  /// DMD2's noise levels: uniform over 1000 bins of EDM's curve.
-  static float[] bins(int count, Noise noise) {
-    return noise.bins(KarrasSigmas.EDM, count, BINS, 0, 1);
+  /// DMD2's noise levels: uniform over 1000 bins of EDM's curve, as far as the networks know it.
+  static float[] bins(Nets nets, int count, Noise noise) {
+    return noise.bins(KarrasSigmas.EDM, nets.preconditioning(), count, BINS, 0, 1);
   }
 
   /// DMD's noise levels of the score difference: neither the smallest nor the largest 2 % of the
   /// bins.
-  static float[] middleBins(int count, Noise noise) {
-    return noise.bins(KarrasSigmas.EDM, count, BINS, 0.02, 0.98);
+  static float[] middleBins(Nets nets, int count, Noise noise) {
+    return noise.bins(KarrasSigmas.EDM, nets.preconditioning(), count, BINS, 0.02, 0.98);
   }
 
   /// The score difference at x of these levels; its gradient reaches x alone.

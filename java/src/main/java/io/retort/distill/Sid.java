@@ -184,7 +184,9 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
   private Terms student(Nets nets, Batch real, Noise noise) {
     int[] labels = real.labels();
     Var x = generate(nets, real, noise);
-    float[] sigma = noise.places(KarrasSigmas.EDM, settings.batch, 1 - settings.highest);
+    float[] sigma =
+        noise.places(
+            KarrasSigmas.EDM, nets.preconditioning(), settings.batch, 1 - settings.highest);
     Var noised = noise.add(x, sigma);
     Var byTeacher = nets.denoise(TEACHER, noised, sigma, labels);
     Var byCritic = nets.denoise(CRITIC, noised, sigma, labels);

@@ -121,7 +121,7 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
   private Terms student(Nets nets, Batch real, Noise noise) {
     int[] labels = real.labels();
     Var x = generate(nets, real, noise);
-    float[] sigma = ScoreMatching.middleBins(settings.batch, noise);
+    float[] sigma = ScoreMatching.middleBins(nets, settings.batch, noise);
     double scale =
         settings.guidance
             + (settings.guidanceHigh - settings.guidance)
@@ -139,7 +139,7 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
     Var fake = generate(nets, real, noise).detach();
-    float[] sigma = ScoreMatching.bins(settings.batch, noise);
+    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
     EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
     int[] labels = noise.dropped(real.labels(), settings.labelDropout);
     return WeightedSum.single(

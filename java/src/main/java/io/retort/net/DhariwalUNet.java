@@ -236,7 +236,7 @@ public final class DhariwalUNet implements UNet {
       if (h.shape().last() != block.in()) {
         h = tape.apply(new Concat(3), h, skips.pop());
       }
-      h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
+      h = block.apply(tape, parameters, h, emb, dropout, stream++);
       seen.accept(block.name(), h);
     }
     return head.apply(tape, parameters, headNorm.silu(tape, parameters, h));
@@ -267,7 +267,7 @@ public final class DhariwalUNet implements UNet {
     skips.push(h);
     int stream = 0;
     for (UNetBlock block : encoder) {
-      h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
+      h = block.apply(tape, parameters, h, emb, dropout, stream++);
       seen.accept(block.name(), h);
       skips.push(h);
     }
@@ -294,10 +294,6 @@ public final class DhariwalUNet implements UNet {
 
   private static Var silu(Tape tape, Var x) {
     return tape.apply(new Activation(Activation.Kind.SILU, 0), x);
-  }
-
-  private static @Nullable PhiloxKey masks(@Nullable PhiloxKey key, int block) {
-    return key == null ? null : key.stream(key.stream() + block);
   }
 
   private UNetBlock block(

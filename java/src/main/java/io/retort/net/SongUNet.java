@@ -346,14 +346,14 @@ public final class SongUNet implements UNet {
     Deque<Var> skips = new ArrayDeque<>();
     Var h = encode(tape, parameters, x, emb, dropout, skips, seen);
     @Nullable Var image = null;
-    int stream = encoder.size();
+    int stream = (int) encoder.stream().filter(Block.class::isInstance).count();
     for (DecoderPart part : decoder) {
       switch (part) {
         case Block(UNetBlock block) -> {
           if (h.shape().last() != block.in()) {
             h = tape.apply(new Concat(3), h, skips.pop());
           }
-          h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
+          h = block.apply(tape, parameters, h, emb, dropout, stream++);
           seen.accept(block.name(), h);
         }
         case Enlarge(ResampleConv resample) ->
@@ -398,7 +398,7 @@ public final class SongUNet implements UNet {
     for (EncoderPart part : encoder) {
       switch (part) {
         case Block(UNetBlock block) -> {
-          h = block.apply(tape, parameters, h, emb, masks(dropout, stream++));
+          h = block.apply(tape, parameters, h, emb, dropout, stream++);
           seen.accept(block.name(), h);
           skips.push(h);
         }
@@ -460,10 +460,6 @@ public final class SongUNet implements UNet {
 
   private static Var silu(Tape tape, Var x) {
     return tape.apply(new Activation(Activation.Kind.SILU, 0), x);
-  }
-
-  private static @Nullable PhiloxKey masks(@Nullable PhiloxKey key, int block) {
-    return key == null ? null : key.stream(key.stream() + block);
   }
 
   private Block block(

@@ -59,6 +59,10 @@ record UNetBlock(
     Start start) {
 
   private static final double NEARLY_ZERO = 1e-5;
+
+  /// A key has 64 streams, the last of which drops labels.
+  private static final int MOST_DROPPED = 63;
+
   private static final double ATTENTION_SCALE = Math.sqrt(0.2);
 
   /// How the weights of a family start.
@@ -118,16 +122,27 @@ record UNetBlock(
     }
   }
 
-  Var apply(Tape tape, Parameters parameters, Var x, Var emb, @Nullable PhiloxKey key) {
+  /// @param key of the network's dropout masks, null to switch dropout off
+  /// @param index of this block in its network, whose masks are the stream so far after the key's
+  Var apply(Tape tape, Parameters parameters, Var x, Var emb, @Nullable PhiloxKey key, int index) {
     Var h = conv0().apply(tape, parameters, norm(0, in).silu(tape, parameters, x));
     h = modulated(tape, parameters, h, affine().apply(tape, parameters, emb));
     if (key != null && dropout > 0) {
-      h = tape.apply(new Dropout(dropout, key), h);
+      h = tape.apply(new Dropout(dropout, masks(key, index)), h);
     }
     h = conv1().apply(tape, parameters, h);
     Var skipped = hasSkip() ? skip().apply(tape, parameters, x) : x;
     Var y = tape.apply(new Add(skipScale, skipScale), h, skipped);
     return heads == 0 ? y : attend(tape, parameters, y);
+  }
+
+  private static PhiloxKey masks(PhiloxKey key, int index) {
+    if (index >= MOST_DROPPED) {
+      throw new IllegalArgumentException(
+          "unet: a network trained with dropout must have at most %d blocks; set dropout to 0"
+              .formatted(MOST_DROPPED));
+    }
+    return key.stream(key.stream() + index);
   }
 
   private Var modulated(Tape tape, Parameters parameters, Var h, Var condition) {

@@ -124,7 +124,7 @@ public final class Run {
   /// Says before the work what will be missing after it, and what makes it slow.
   private void announce() {
     if (recipe.precision() == Precision.BFLOAT16
-        && backend instanceof CpuBackend
+        && backend.name().equals(CpuBackend.NAME)
         && !NativeLibrary.cpu().multipliesBfloat16()) {
       options
           .notes()

@@ -55,6 +55,19 @@ class InspectCommandTest {
   }
 
   @Test
+  void aFolderIsWhatItsWeightsAreWhateverTheirName() throws IOException {
+    Path pickled = Call.resource("/golden/pt_sample.pt");
+    Files.copy(pickled, folder.resolve("model.pt"));
+    assertThat(Call.of("inspect", folder).succeeded().out())
+        .isEqualTo(Call.of("inspect", pickled).succeeded().out());
+    new SafetensorsWriter()
+        .floats("layer.weight", new long[] {2, 3}, () -> new float[6])
+        .write(folder.resolve("model.safetensors"));
+    assertThat(Call.of("inspect", folder).succeeded().out())
+        .contains("layer.weight  F32    (2, 3)", "1 tensors, 6 elements");
+  }
+
+  @Test
   void namesCannotReachTheTerminal() {
     Path file = folder.resolve("m.safetensors");
     new SafetensorsWriter()

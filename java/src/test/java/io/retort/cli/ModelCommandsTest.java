@@ -8,7 +8,9 @@ import io.retort.checkpoint.NpyFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -269,6 +271,23 @@ class ModelCommandsTest {
     assertThat(Files.readAllBytes(out)).startsWith(0x89, 'P', 'N', 'G');
     assertThat(folder).isDirectoryContaining(path -> path.equals(out));
     assertThat(folder.toFile().list()).hasSize(1);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"--profile", "--profile=kernels", "--profile=shapes", "--profile shapes"})
+  void theProfileDoesNotSwallowTheModel(String profile) {
+    List<Object> call = new ArrayList<>(List.of("sample"));
+    call.addAll(List.of(profile.split(" ")));
+    call.addAll(List.of(model, "--count", 2, "--steps", 1, "--out", file("a.npy")));
+    Call done = Call.of(call.toArray()).succeeded();
+    assertThat(done.err()).contains("conv2d");
+    assertThat(done.err().contains("(2, 8, 8, ")).isEqualTo(profile.endsWith("shapes"));
+  }
+
+  @Test
+  void anUnknownProfileIsRefused() {
+    Call.of("sample", model, "--profile=all", "--out", file("a.npy"))
+        .refused(2, "--profile must be kernels or shapes, got 'all'");
   }
 
   @Test

@@ -175,7 +175,16 @@ final class SamplerOptionsTest {
         "--sampler ddpm --variance big | --variance must be small or large, got 'big'",
         "--sigma-max 0.001     | 0 < min < max and rho > 0 must hold",
         "--churn -1            | churn and its noise must be at least 0",
-        "--guidance NaN        | --guidance must be a number"
+        "--guidance NaN        | --guidance must be a number",
+        "--guidance 2 --labels none | --guidance needs classes, --labels none has none",
+        "--spacing karras      | --spacing is for --sampler euler or ddim or ddpm or dpmpp, not"
+            + " heun",
+        "--sampler lcm --spacing karras | --spacing is for --sampler euler or ddim or ddpm or"
+            + " dpmpp, not lcm",
+        "--sampler ddim --churn-min 1 | --churn-min is for --sampler heun, not ddim",
+        "--churn-min 1         | --churn-min goes with --churn",
+        "--churn-max 1         | --churn-max goes with --churn",
+        "--churn-noise 1.1     | --churn-noise goes with --churn"
       })
   void optionsThatDoNotFitAreRefused(String options, String reason) {
     sample(model, folder.resolve("a.npy"), (Object[]) options.split(" ")).refused(2, reason);

@@ -1,6 +1,7 @@
 package io.retort.diffusion;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.retort.Golden;
@@ -9,6 +10,9 @@ import io.retort.diffusion.Preconditioning.Discrete.Prediction;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Beta schedules and every sampler, step by step, against the schedulers of diffusers: given
 /// outputs of a network, all states in between.
@@ -206,6 +210,35 @@ final class SchedulerGoldenTest {
                     .sample(latents, shrink, step -> new double[3], (done, x) -> {}))
             .toList();
     assertThat(results.getFirst()).containsExactly(results.getLast(), within(1e-12));
+  }
+
+  /// Where several of Karras' levels round to one that the network knows, a step is of length 0.
+  @ParameterizedTest
+  @ValueSource(ints = {80, 200, 1000})
+  void dpmSolverStepsOverLevelsThatRoundToOne(int steps) {
+    Trajectory path = Trajectory.karras(KarrasSigmas.EDM, steps, Preconditioning.Iddpm.DEFAULT);
+    assertThat(path.steps())
+        .anyMatch(step -> step.from().sigma() == step.to().sigma())
+        .hasSize(steps);
+    double[] drawn =
+        new DpmSolverSampler(path.variancePreserving())
+            .sample(
+                new double[] {0.3, -1.2},
+                (x, level) -> new double[] {0.25, -0.5},
+                step -> new double[2],
+                (done, x) -> assertThat(Arrays.stream(x)).allMatch(Double::isFinite));
+    assertThat(drawn).containsExactly(new double[] {0.25, -0.5}, within(1e-9));
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Spacing.class,
+      names = {"LEADING", "LINSPACE"})
+  void aSingleStepDoesNotStartAtTheCleanEnd(Spacing spacing) {
+    assertThatThrownBy(() -> Trajectory.discrete(LINEAR, 1, spacing))
+        .hasMessageContaining("would start at the cleanest time step; take trailing spacing");
+    assertThat(Trajectory.discrete(LINEAR, 1, Spacing.TRAILING).steps().getFirst().from().time())
+        .isEqualTo(999);
   }
 
   @Test

@@ -90,7 +90,7 @@ final class UNetBlockGoldenTest {
       Tensor demb = scope.zeros(golden.shape(name + "/in/emb"), DType.F32);
       Var x = tape.tracked(scope.of(shape, golden.images(name + "/in/x")), dx);
       Var emb = tape.tracked(scope.of(demb.shape(), golden.floats(name + "/in/emb")), demb);
-      Var y = block.apply(tape, parameters, x, emb, null);
+      Var y = block.apply(tape, parameters, x, emb, null, 0);
       Golden.assertClose("y", y.value().floats(), golden.images(name + "/out/y"), 2e-5, 1e-4);
       tape.backward(y, scope.of(y.shape(), golden.images(name + "/in/cotangent")));
       Golden.assertGradient("x", dx.floats(), golden.images(name + "/g_in/x"));

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.retort.TinyData;
 import io.retort.backend.CpuBackend;
+import io.retort.backend.KernelProfile;
+import io.retort.bindings.cpu.NativeLibrary;
 import io.retort.checkpoint.CheckpointException;
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.SafetensorsReader;
@@ -104,6 +106,25 @@ class RunTest {
 
   private RunOutcome start(Recipe recipe, String name) {
     return Run.start(recipe, folder.resolve(name), backend, options());
+  }
+
+  /// What is said of the processor does not depend on whether its kernels are timed.
+  @Test
+  void aTimedProcessorIsAProcessor() {
+    Recipe recipe = tiny("method=edm", "steps=1", "precision=bfloat16");
+    List<String> plain = new ArrayList<>();
+    List<String> timed = new ArrayList<>();
+    BooleanSupplier atOnce = () -> true;
+    Run.start(
+        recipe, folder.resolve("plain"), backend, options().withStop(atOnce).withNotes(plain::add));
+    Run.start(
+        recipe,
+        folder.resolve("timed"),
+        new KernelProfile(backend).backend(),
+        options().withStop(atOnce).withNotes(timed::add));
+    assertThat(timed).isEqualTo(plain);
+    assertThat(plain.stream().anyMatch(note -> note.contains("no bfloat16 arithmetic")))
+        .isNotEqualTo(NativeLibrary.cpu().multipliesBfloat16());
   }
 
   @Test
