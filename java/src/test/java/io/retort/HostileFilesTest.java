@@ -13,6 +13,7 @@ import io.retort.checkpoint.TensorEntry;
 import io.retort.checkpoint.TensorFile;
 import io.retort.checkpoint.TorchFile;
 import io.retort.checkpoint.TorchSample;
+import io.retort.checkpoint.TorchSample.View;
 import io.retort.data.DataException;
 import io.retort.data.Datasets;
 import io.retort.data.PictureHeader;
@@ -100,11 +101,17 @@ class HostileFilesTest {
             HostileFilesTest::tensors),
         plain("shards", "m.safetensors.index.json", List.of(index()), HostileFilesTest::tensors),
         plain(
-            "PyTorch", "m.pt", List.of(golden("pt_sample.pt"), nested()), HostileFilesTest::torch),
+            "PyTorch",
+            "m.pt",
+            List.of(golden("pt_sample.pt"), nested(), overflowing()),
+            HostileFilesTest::torch),
         new Format(
             "pickle",
             "p.pt",
-            List.of(entry(golden("pt_sample.pt"), "data.pkl"), entry(nested(), "data.pkl")),
+            List.of(
+                entry(golden("pt_sample.pt"), "data.pkl"),
+                entry(nested(), "data.pkl"),
+                entry(overflowing(), "data.pkl")),
             (damaged, random) -> Files.readAllBytes(sample().writeCode(file("w.pt"), damaged)),
             HostileFilesTest::torch),
         plain("npy", "a.npy", List.of(npy()), file -> NpyFile.read(file).shape().length),
@@ -343,6 +350,17 @@ class HostileFilesTest {
     root.put("ema", Map.of("w", sample.tensor("9", new float[] {1, 2, 3}, 3)));
     root.put("names", List.of("a", "b"));
     return Files.readAllBytes(sample.write(file("nested.pt"), root));
+  }
+
+  /// A storage whose bits are 2^64, which a long takes for none, and views as large.
+  private static byte[] overflowing() throws IOException {
+    TorchSample sample = sample().storage("3");
+    long most = 1L << 59;
+    Map<String, Object> root = new LinkedHashMap<>();
+    root.put("w", new View("3", most, 0, new long[] {1L << 30, 1 << 20}, new long[] {1, 1}));
+    root.put("v", new View("3", most, most - 1, new long[] {1}, new long[] {1}));
+    root.put("u", new View("0", 8, 0, new long[] {0, 1L << 40, 1L << 40}, new long[] {1, 1, 1}));
+    return Files.readAllBytes(sample.write(file("overflowing.pt"), root));
   }
 
   private static byte[] entry(byte[] zip, String suffix) throws IOException {

@@ -13,7 +13,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
-import org.jspecify.annotations.Nullable;
 
 /// Captured work: what is started a second time with the same words becomes a CUDA graph, and one
 /// launch from then on.
@@ -51,7 +50,10 @@ final class CudaGraphs implements AutoCloseable {
 
     long replayed;
     long started;
-    long @Nullable [] last;
+
+    /// The words of each piece of the last run, while none was a graph.
+    final List<long[]> last = new ArrayList<>();
+
     boolean refused;
 
     /// Whether all of this run so far is one graph.
@@ -105,7 +107,7 @@ final class CudaGraphs implements AutoCloseable {
     unit.single += unit.whole ? 1 : 0;
     unit.replayed++;
     unit.started++;
-    unit.last = null;
+    unit.last.clear();
     unit.graphs.add(graph);
     context.launched("the graph of " + name);
   }
@@ -125,13 +127,20 @@ final class CudaGraphs implements AutoCloseable {
     if (unit.replayed > 0 || unit.refused) {
       return;
     }
-    long[] last = unit.last;
-    if (unit.runs == PATIENCE && last != null) {
+    int piece = unit.pieces - 1;
+    if (unit.runs == PATIENCE && piece < unit.last.size()) {
+      String difference = work.difference(unit.last.get(piece)).orElse("it did just now");
       remarks.accept(
           "cuda graphs: %s has not repeated itself in %d runs, so its kernels are launched one by one (%s)"
-              .formatted(name, PATIENCE, work.difference(last).orElse("it did just now")));
+              .formatted(name, PATIENCE, difference));
     }
-    unit.last = unit.runs < PATIENCE ? work.toArray() : null;
+    if (unit.runs >= PATIENCE) {
+      unit.last.clear();
+    } else if (piece < unit.last.size()) {
+      unit.last.set(piece, work.toArray());
+    } else {
+      unit.last.add(work.toArray());
+    }
   }
 
   private void capture(String name, Unit unit, CudaWork work, long hash) {

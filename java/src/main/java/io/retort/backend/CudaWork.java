@@ -14,9 +14,8 @@ import java.util.Optional;
 /// Two lists with equal words do the same.
 final class CudaWork {
   private static final int FILL_BYTES = -1;
-  private static final int FILL_WORDS = -2;
-  private static final int COPY = -3;
-  private static final int PRODUCT = -4;
+  private static final int COPY = -2;
+  private static final int PRODUCT = -3;
 
   /// Words of an entry before the arguments of a kernel, and of one that is none.
   private static final int HEADER = 4;
@@ -61,10 +60,6 @@ final class CudaWork {
 
   void fillBytes(long address, byte value, long count) {
     entry(FILL_BYTES, address, value, count);
-  }
-
-  void fillWords(long address, int value, long count) {
-    entry(FILL_WORDS, address, value, count);
   }
 
   /// Adds a copy inside the device's memory.
@@ -141,7 +136,6 @@ final class CudaWork {
       long c = words[at + 3];
       switch ((int) words[at]) {
         case FILL_BYTES -> driver.memsetD8Async(a, (byte) b, c, stream);
-        case FILL_WORDS -> driver.memsetD32Async(a, (int) b, c, stream);
         case COPY -> driver.memcpyDtoDAsync(a, b, c, stream);
         case PRODUCT ->
             products.get((int) a).multiply(b, c, words[at + HEADER], words[at + HEADER + 1]);
@@ -158,7 +152,7 @@ final class CudaWork {
     int kind = (int) list[at];
     return HEADER
         + switch (kind) {
-          case FILL_BYTES, FILL_WORDS, COPY -> 0;
+          case FILL_BYTES, COPY -> 0;
           case PRODUCT -> ADDRESSES;
           default -> kernels.get(kind).argumentWords();
         };
@@ -186,7 +180,7 @@ final class CudaWork {
 
   private String name(int kind) {
     return switch (kind) {
-      case FILL_BYTES, FILL_WORDS -> "a fill";
+      case FILL_BYTES -> "a fill";
       case COPY -> "a copy";
       case PRODUCT -> "a product";
       default -> kernels.get(kind).name();

@@ -4,6 +4,7 @@ import io.retort.data.Json;
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.KarrasSigmas;
 import io.retort.grad.Parameters;
+import io.retort.nn.Plan;
 import io.retort.tensor.DType;
 import io.retort.tensor.Memory;
 import java.io.IOException;
@@ -71,7 +72,9 @@ public record ModelFile(
     PickledModule.refuse(file);
     Denoiser denoiser = ModelConfig.read(TorchFile.container(file).resolveSibling(CONFIG));
     try (TensorFile reader = TensorFile.open(file)) {
-      Parameters parameters = denoiser.network().plan().allocate(memory);
+      Plan plan = denoiser.network().plan();
+      Weights.requireFit(reader, "", plan.shapes());
+      Parameters parameters = plan.allocate(memory);
       try {
         Weights.load(reader, "", parameters);
       } catch (RuntimeException failure) {

@@ -71,13 +71,16 @@ final class PickleMachine {
   private final MemorySegment code;
   private final List<Object> stack = new ArrayList<>();
   private final Map<Integer, Object> memo = new HashMap<>();
+  private final long largest;
   private long position;
   private long budget;
 
+  /// @param largest bytes a storage may have
   /// @param budget bytes the values may take, about
-  PickleMachine(Path file, MemorySegment code, long budget) {
+  PickleMachine(Path file, MemorySegment code, long largest, long budget) {
     this.file = file;
     this.code = code;
+    this.largest = largest;
     this.budget = budget;
   }
 
@@ -204,10 +207,12 @@ final class PickleMachine {
     if (id.size() != 5 || !"storage".equals(id.get(0))) {
       throw refused("refers to something that is no storage");
     }
-    return new Storage(
-        argument(id, 2, String.class),
-        argument(id, 1, StorageType.class),
-        argument(id, 4, Long.class));
+    StorageType type = argument(id, 1, StorageType.class);
+    long elements = argument(id, 4, Long.class);
+    if (elements < 0 || elements > largest * 8 / type.bits()) {
+      throw refused("has a storage of %d elements, which the file cannot hold".formatted(elements));
+    }
+    return new Storage(argument(id, 2, String.class), type, elements);
   }
 
   private long[] numbers(Tuple tuple) {

@@ -4,7 +4,6 @@ import io.retort.data.MappedFile;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -106,33 +105,6 @@ public final class SafetensorsReader implements TensorFile {
   public MemorySegment data(String name) {
     TensorEntry entry = entry(name);
     return mapped.bytes().asSlice(dataStart + entry.begin(), entry.bytes());
-  }
-
-  /// Fills `target`, whose remaining bytes must be exactly the tensor's, with its raw little-endian
-  /// bytes.
-  public void readInto(String name, ByteBuffer target) {
-    long bytes = entry(name).bytes();
-    if (target.remaining() != bytes) {
-      throw new CheckpointException(
-          file(), name, "has %d bytes, the buffer takes %d".formatted(bytes, target.remaining()));
-    }
-    readInto(name, 0, target);
-  }
-
-  /// Fills `target` with raw bytes from byte `offset` of the tensor on, for tensors too large for
-  /// one buffer.
-  public void readInto(String name, long offset, ByteBuffer target) {
-    TensorEntry entry = entry(name);
-    if (offset < 0 || offset > entry.bytes() - target.remaining()) {
-      throw new CheckpointException(
-          file(),
-          name,
-          "has %d bytes, so %d from byte %d on cannot be read"
-              .formatted(entry.bytes(), target.remaining(), offset));
-    }
-    int count = target.remaining();
-    TensorValues.whole(
-        file(), entry, () -> target.put(data(name).asSlice(offset, count).asByteBuffer()));
   }
 
   @Override

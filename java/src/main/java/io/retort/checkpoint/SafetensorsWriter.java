@@ -73,8 +73,7 @@ public final class SafetensorsWriter {
     return tensor(name, StorageType.I64, shape, out -> writeLongs(out, values.get()));
   }
 
-  /// Declares a tensor of any type from its raw bytes, such as a buffer filled by
-  /// [SafetensorsReader#readInto].
+  /// Declares a tensor of any type from its raw bytes, which are asked for once, while writing.
   public SafetensorsWriter raw(
       String name, StorageType type, long[] shape, Supplier<ByteBuffer> bytes) {
     return tensor(name, type, shape, out -> AtomicFile.writeFully(out, bytes.get().duplicate()));

@@ -116,7 +116,7 @@ public final class TorchFile implements TensorFile {
     opened.requireLittleEndian();
     MemorySegment code = zip.view(zip.entry(pickle));
     long budget = SLACK + 2 * zip.size();
-    opened.collect("", new PickleMachine(file, code, budget).run(), 0, true);
+    opened.collect("", new PickleMachine(file, code, zip.size(), budget).run(), 0, true);
     if (opened.tensors.isEmpty()) {
       throw new CheckpointException(file, "", "holds no tensors");
     }
@@ -281,7 +281,14 @@ public final class TorchFile implements TensorFile {
       throw new CheckpointException(file, name, "is not in this file");
     }
     Storage storage = tensor.storage();
-    return tensor.gather(storages.computeIfAbsent(storage, key -> open(name, key)));
+    try {
+      return tensor.gather(storages.computeIfAbsent(storage, key -> open(name, key)));
+    } catch (ArithmeticException _) {
+      throw new CheckpointException(
+          file,
+          name,
+          "is a strided view of more than 2 GiB; save it again with .contiguous() first");
+    }
   }
 
   private MemorySegment open(String name, Storage storage) {

@@ -58,6 +58,8 @@ record TorchTensor(PickleMachine.Storage storage, long offset, long[] shape, lon
   }
 
   /// The elements in C order: a view of the storage if they lie so, a copy otherwise.
+  ///
+  /// @throws ArithmeticException if the copy does not fit one array
   MemorySegment gather(MemorySegment bytes) {
     long size = storage.type().bits() / 8;
     if (isContiguous()) {

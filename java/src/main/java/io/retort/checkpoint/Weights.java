@@ -2,10 +2,14 @@ package io.retort.checkpoint;
 
 import io.retort.grad.Parameter;
 import io.retort.grad.Parameters;
+import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
 import java.util.Set;
 
 /// Moves [Parameters] into and out of safetensors files, tensor by tensor, by name.
@@ -34,10 +38,21 @@ public final class Weights {
   ///
   /// @throws CheckpointException if a tensor is missing, unknown, of another shape, or not finite
   public static void load(TensorFile reader, String prefix, Parameters parameters) {
-    Set<String> wanted = new HashSet<>();
-    parameters.all().forEach(p -> wanted.add(stored(reader, prefix + p.name())));
+    SequencedMap<String, Shape> shapes = new LinkedHashMap<>();
+    parameters.all().forEach(parameter -> shapes.put(parameter.name(), parameter.shape()));
+    requireFit(reader, prefix, shapes);
     parameters.all().parallelStream()
         .forEach(p -> copy(reader, stored(reader, prefix + p.name()), p.value()));
+  }
+
+  /// Checks names and shapes of the tensors of a prefix before anything is allocated for them.
+  ///
+  /// @param shapes of the network's parameters, by their names without the prefix
+  /// @throws CheckpointException if a tensor is missing, unknown, or of another shape
+  static void requireFit(TensorFile reader, String prefix, Map<String, Shape> shapes) {
+    Set<String> wanted = new HashSet<>();
+    shapes.forEach(
+        (name, shape) -> wanted.add(fitting(reader, stored(reader, prefix + name), shape).name()));
     for (TensorEntry entry : reader.entries()) {
       String name = entry.name();
       if (name.startsWith(prefix) && !wanted.contains(name) && !isBuffer(name)) {
@@ -60,13 +75,16 @@ public final class Weights {
   ///
   /// @throws CheckpointException if it is missing, of another shape, or not finite
   public static void copy(TensorFile reader, String name, Tensor target) {
+    TensorValues.of(reader, fitting(reader, name, target.shape())).copyTo(target);
+  }
+
+  /// The entry of a tensor that must be there, of this shape.
+  public static TensorEntry fitting(TensorFile reader, String name, Shape shape) {
     TensorEntry entry = reader.entry(name);
-    if (!Arrays.equals(entry.shape(), target.shape().dims())) {
+    if (!Arrays.equals(entry.shape(), shape.dims())) {
       throw new CheckpointException(
-          reader.file(),
-          name,
-          "must be " + target.shape() + ", got " + Arrays.toString(entry.shape()));
+          reader.file(), name, "must be " + shape + ", got " + Arrays.toString(entry.shape()));
     }
-    TensorValues.of(reader, entry).copyTo(target);
+    return entry;
   }
 }

@@ -3,6 +3,7 @@ package io.retort.data;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.PhiloxKey.Purpose;
+import java.util.stream.IntStream;
 
 /// Which images step k sees: a pure function of (images, batch size, seed, stream, flip, step).
 ///
@@ -12,7 +13,8 @@ import io.retort.tensor.PhiloxKey.Purpose;
 /// alone, the stream does not depend on where a run stopped, nor on how many processes share a
 /// step.
 ///
-/// Cost: one shuffle per epoch, then a copy. Not thread-safe: the last permutation is kept.
+/// Cost: one shuffle per epoch, then a copy, or the decoding of pictures, on every core. Not
+/// thread-safe: the last permutation is kept.
 public final class BatchSampler {
   /// Mirroring draws from the upper half of the augmentation streams, whatever else uses the lower.
   private static final int MIRROR_STREAMS = 1 << 23;
@@ -60,12 +62,14 @@ public final class BatchSampler {
     var indices = new long[batchSize];
     long first = Math.multiplyExact(step, (long) batchSize);
     for (int i = 0; i < batchSize; i++) {
-      long sample = first + i;
-      int index = indexOf(sample);
+      int index = indexOf(first + i);
       indices[i] = index;
       labels[i] = images.label(index);
-      images.copyUnit(index, flip && mirrored(sample), values, i * size);
     }
+    IntStream.range(0, batchSize)
+        .parallel()
+        .forEach(
+            i -> images.copyUnit((int) indices[i], flip && mirrored(first + i), values, i * size));
     return new Batch(
         values, labels, indices, batchSize, images.height(), images.width(), images.channels());
   }

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /// CIFAR-10 and CIFAR-100 in their binary form: records of one label byte (CIFAR-100: coarse, then
@@ -26,14 +27,14 @@ record CifarFiles(
 
   /// The files of a folder, if it is one of CIFAR's.
   ///
-  /// @throws DataException if it holds CIFAR as Python objects
+  /// @throws DataException if a batch is missing, or it holds CIFAR as Python objects
   static Optional<CifarFiles> find(Path folder) {
     if (Files.isRegularFile(folder.resolve("data_batch_1.bin"))) {
       List<Path> train =
           IntStream.rangeClosed(1, 5)
               .mapToObj(i -> folder.resolve("data_batch_" + i + ".bin"))
-              .filter(Files::isRegularFile)
               .toList();
+      requireAll(folder, train);
       return Optional.of(
           new CifarFiles(
               "CIFAR-10",
@@ -60,6 +61,18 @@ record CifarFiles(
           folder.toString(), "holds CIFAR as Python objects; take its binary version instead");
     }
     return Optional.empty();
+  }
+
+  private static void requireAll(Path folder, List<Path> batches) {
+    String missing =
+        batches.stream()
+            .filter(file -> !Files.isRegularFile(file))
+            .map(file -> file.getFileName().toString())
+            .collect(Collectors.joining(", "));
+    if (!missing.isEmpty()) {
+      throw new DataException(
+          folder.toString(), "must hold all five batches of CIFAR-10, but lacks " + missing);
+    }
   }
 
   /// The set; pixels are read when they are wanted.

@@ -16,7 +16,7 @@ final class Picture {
   /// @return `height * width * channels` bytes
   /// @throws DataException if it is damaged or of another size
   static byte[] decode(String file, byte[] bytes, int height, int width, int channels) {
-    PictureHeader header = PictureHeader.read(file, bytes, bytes.length);
+    PictureHeader header = PictureHeader.read(file, count -> bytes, bytes.length);
     if (header.height() != height || header.width() != width || header.channels() > channels) {
       throw new DataException(
           file,

@@ -16,7 +16,6 @@ final class PictureDataset implements Dataset {
   private static final List<String> HELD_OUT = List.of("test/", "val/", "valid/", "validation/");
   private static final int ONE_IN = 10;
   private static final int PNG_HEAD = 64;
-  private static final int JPEG_HEAD = 1 << 20;
 
   private final DataCard card;
   private final PictureImages training;
@@ -51,8 +50,8 @@ final class PictureDataset implements Dataset {
 
   private static PictureDataset split(
       Path path, PictureStore store, PictureHeader form, List<String> train, List<String> test) {
-    PictureLabels learned = PictureLabels.read(store, train, TRAIN.length());
-    PictureLabels held = PictureLabels.read(store, test, test.getFirst().indexOf('/') + 1);
+    PictureLabels learned = PictureLabels.read(store, train, true);
+    PictureLabels held = PictureLabels.read(store, test, true);
     if (!learned.classes().equals(held.classes())) {
       throw new DataException(
           path.toString(),
@@ -67,7 +66,7 @@ final class PictureDataset implements Dataset {
 
   private static PictureDataset whole(
       Path path, PictureStore store, PictureHeader form, List<String> names) {
-    PictureLabels labels = PictureLabels.read(store, names, 0);
+    PictureLabels labels = PictureLabels.read(store, names, false);
     int count = names.size();
     int[] held = IntStream.range(0, count).filter(i -> isHeldOut(i, count)).toArray();
     int[] kept = IntStream.range(0, count).filter(i -> !isHeldOut(i, count)).toArray();
@@ -133,8 +132,8 @@ final class PictureDataset implements Dataset {
 
   private static PictureHeader header(PictureStore store, String name) {
     boolean png = name.toLowerCase(Locale.ROOT).endsWith(".png");
-    byte[] head = store.head(name, png ? PNG_HEAD : JPEG_HEAD);
-    return PictureHeader.read(store.where(name), head, store.size(name));
+    return PictureHeader.read(
+        store.where(name), count -> store.head(name, png ? PNG_HEAD : count), store.size(name));
   }
 
   @Override

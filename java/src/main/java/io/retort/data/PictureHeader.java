@@ -4,6 +4,8 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
+import java.util.function.IntFunction;
 
 /// What the first bytes of a PNG or JPEG file say: its size and whether it has colour.
 ///
@@ -21,6 +23,10 @@ public record PictureHeader(Kind kind, int width, int height, int channels, bool
 
   private static final long PNG_SIGNATURE = 0x89504e470d0a1a0aL;
   private static final int PNG_HEADER_BYTES = 33;
+
+  /// What nearly every picture has its size in; a JPEG with a profile or a preview needs more.
+  static final int USUAL_HEAD = 1 << 14;
+
   private static final int LONGEST_HEAD = 1 << 20;
   private static final int MAX_SIDE = 1 << 15;
 
@@ -35,37 +41,59 @@ public record PictureHeader(Kind kind, int width, int height, int channels, bool
   ///
   /// @throws DataException if it is neither format, or says something impossible
   public static PictureHeader read(Path file) {
+    try {
+      return read(file.toString(), count -> head(file, count), Files.size(file));
+    } catch (IOException failure) {
+      throw DataException.of(file, failure);
+    }
+  }
+
+  private static byte[] head(Path file, int count) {
     try (var in = Files.newInputStream(file)) {
-      return read(file.toString(), in.readNBytes(LONGEST_HEAD), Files.size(file));
+      return in.readNBytes(count);
     } catch (IOException failure) {
       throw DataException.of(file, failure);
     }
   }
 
   /// @param file its name, for messages
-  /// @param head the first bytes; a JPEG may need many
+  /// @param head gives at most so many of the first bytes; few are asked for first
   /// @param fileBytes how many bytes the file has
   /// @throws DataException if this is neither format, or says something impossible
-  static PictureHeader read(String file, byte[] head, long fileBytes) {
+  static PictureHeader read(String file, IntFunction<byte[]> head, long fileBytes) {
+    byte[] first = head.apply(USUAL_HEAD);
+    return find(file, first, fileBytes)
+        .or(() ->
+            first.length < USUAL_HEAD
+                ? Optional.empty()
+                : find(file, head.apply(LONGEST_HEAD), fileBytes))
+        .orElseThrow(() -> new DataException(file, "is a JPEG picture without a size"));
+  }
+
+  /// The header, or nothing if these first bytes of a JPEG end before its size.
+  private static Optional<PictureHeader> find(String file, byte[] head, long fileBytes) {
     ByteBuffer bytes = ByteBuffer.wrap(head);
-    PictureHeader header;
+    Optional<PictureHeader> found;
     if (head.length >= PNG_HEADER_BYTES && bytes.getLong(0) == PNG_SIGNATURE) {
-      header = png(file, bytes);
+      found = Optional.of(png(file, bytes));
     } else if (head.length >= 4 && (bytes.getShort(0) & 0xffff) == JPEG_START) {
-      header = jpeg(file, bytes);
+      found = jpeg(bytes);
     } else {
       throw new DataException(file, "is neither a PNG nor a JPEG picture");
     }
-    if (header.width < 1
-        || header.height < 1
-        || header.width > MAX_SIDE
-        || header.height > MAX_SIDE
-        || (long) header.width * header.height > MOST_PER_BYTE * fileBytes) {
+    found.ifPresent(header -> header.requirePossible(file, fileBytes));
+    return found;
+  }
+
+  private void requirePossible(String file, long fileBytes) {
+    if (width < 1
+        || height < 1
+        || width > MAX_SIDE
+        || height > MAX_SIDE
+        || (long) width * height > MOST_PER_BYTE * fileBytes) {
       throw new DataException(
-          file,
-          "claims %dx%d pixels, more than it can hold".formatted(header.height, header.width));
+          file, "claims %dx%d pixels, more than it can hold".formatted(height, width));
     }
-    return header;
   }
 
   private static PictureHeader png(String file, ByteBuffer bytes) {
@@ -83,7 +111,7 @@ public record PictureHeader(Kind kind, int width, int height, int channels, bool
   }
 
   /// Walks the segments to the first start of frame.
-  private static PictureHeader jpeg(String file, ByteBuffer bytes) {
+  private static Optional<PictureHeader> jpeg(ByteBuffer bytes) {
     int at = 2;
     while (at + 9 < bytes.capacity() && (bytes.get(at) & 0xff) == 0xff) {
       int marker = bytes.get(at + 1) & 0xff;
@@ -93,14 +121,14 @@ public record PictureHeader(Kind kind, int width, int height, int channels, bool
         int channels = bytes.get(at + 9) == 1 ? 1 : 3;
         int height = bytes.getShort(at + 5) & 0xffff;
         int width = bytes.getShort(at + 7) & 0xffff;
-        return new PictureHeader(Kind.JPEG, width, height, channels, false);
+        return Optional.of(new PictureHeader(Kind.JPEG, width, height, channels, false));
       } else if (marker == LAST_JPEG_HEAD) {
         break;
       } else {
         at += 2 + (bytes.getShort(at + 2) & 0xffff);
       }
     }
-    throw new DataException(file, "is a JPEG picture without a size");
+    return Optional.empty();
   }
 
   /// SOF0 to SOF15 without DHT, JPG and DAC, which lie between them.

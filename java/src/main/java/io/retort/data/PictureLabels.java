@@ -21,14 +21,16 @@ record PictureLabels(List<String> classes, int[] of) {
   private static final int MOST_CLASSES = 1 << 16;
   private static final List<String> UNLABELLED = List.of("all");
 
-  /// Labels of `names`, whose first `prefix` characters (a split's folder) do not count.
-  static PictureLabels read(PictureStore store, List<String> names, int prefix) {
+  /// Labels of `names`.
+  ///
+  /// @param split whether the first folder of each is that of its split, and no class
+  static PictureLabels read(PictureStore store, List<String> names, boolean split) {
     Optional<byte[]> json = store.find(FILE, MOST_BYTES);
     if (json.isPresent()) {
       return listed(store, names, json.get());
     }
     List<String> folders =
-        new ArrayList<>(new TreeSet<>(names.stream().map(n -> folder(n, prefix)).toList()));
+        new ArrayList<>(new TreeSet<>(names.stream().map(n -> folder(n, split)).toList()));
     if (folders.size() < 2) {
       return new PictureLabels(UNLABELLED, new int[names.size()]);
     }
@@ -38,12 +40,13 @@ record PictureLabels(List<String> classes, int[] of) {
     Map<String, Integer> index = new HashMap<>();
     folders.forEach(folder -> index.put(folder, index.size()));
     return new PictureLabels(
-        folders, names.stream().mapToInt(name -> index.get(folder(name, prefix))).toArray());
+        folders, names.stream().mapToInt(name -> index.get(folder(name, split))).toArray());
   }
 
-  private static String folder(String name, int prefix) {
-    int slash = name.indexOf('/', prefix);
-    return slash < 0 ? "." : name.substring(prefix, slash);
+  private static String folder(String name, boolean split) {
+    int begin = split ? name.indexOf('/') + 1 : 0;
+    int slash = name.indexOf('/', begin);
+    return slash < 0 ? "." : name.substring(begin, slash);
   }
 
   private static PictureLabels listed(PictureStore store, List<String> names, byte[] json) {

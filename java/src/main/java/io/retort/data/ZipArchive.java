@@ -39,6 +39,7 @@ public final class ZipArchive implements AutoCloseable {
   private static final int DEFLATED = 8;
   private static final int ENCRYPTED = 1;
   private static final long SATURATED = 0xffff_ffffL;
+  private static final long LONGEST_VIEW = 1 << 30;
   private static final int LONGEST_ARRAY = Integer.MAX_VALUE - 8;
 
   /// Deflate's best: 258 bytes out of two bits.
@@ -238,7 +239,7 @@ public final class ZipArchive implements AutoCloseable {
     MemorySegment bytes = packed(entry);
     var crc = new CRC32();
     for (long done = 0; done < bytes.byteSize(); ) {
-      long count = Math.min(bytes.byteSize() - done, 1 << 30);
+      long count = Math.min(bytes.byteSize() - done, LONGEST_VIEW);
       crc.update(bytes.asSlice(done, count).asByteBuffer());
       done += count;
     }
@@ -279,14 +280,23 @@ public final class ZipArchive implements AutoCloseable {
     var bytes = new byte[(int) Math.min(size, Math.max(1024, 2 * entry.packed))];
     Inflater inflater = new Inflater(true);
     try {
-      inflater.setInput(packed(entry).asByteBuffer());
+      MemorySegment packed = packed(entry);
+      long given = 0;
       int filled = 0;
       while (filled < size) {
+        if (inflater.needsInput() && given < packed.byteSize()) {
+          long count = Math.min(packed.byteSize() - given, LONGEST_VIEW);
+          inflater.setInput(packed.asSlice(given, count).asByteBuffer());
+          given += count;
+        }
         if (filled == bytes.length) {
           bytes = Arrays.copyOf(bytes, (int) Math.min(size, 2L * bytes.length));
         }
         int count = inflater.inflate(bytes, filled, bytes.length - filled);
-        require(count > 0, entry.name, "ends too early");
+        require(
+            count > 0 || (inflater.needsInput() && given < packed.byteSize()),
+            entry.name,
+            "ends too early");
         filled += count;
       }
       require(

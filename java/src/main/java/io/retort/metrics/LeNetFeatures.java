@@ -1,5 +1,6 @@
 package io.retort.metrics;
 
+import io.retort.checkpoint.CheckpointException;
 import io.retort.checkpoint.SafetensorsReader;
 import io.retort.checkpoint.SafetensorsWriter;
 import io.retort.checkpoint.Weights;
@@ -14,6 +15,7 @@ import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
+import io.retort.tensor.ShapeException;
 import java.nio.file.Path;
 import java.util.Arrays;
 
@@ -26,6 +28,7 @@ public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
   private static final int BATCH = 250;
   private static final long RANDOM_SEED = 20;
   private static final String DEVIATION = "feature_deviation";
+  private static final int LARGEST = 1 << 16;
 
   private final Backend backend;
   private final LeNet net;
@@ -51,16 +54,45 @@ public final class LeNetFeatures implements FeatureExtractor, AutoCloseable {
 
   /// Weights and deviations saved by [#save].
   ///
-  /// @throws io.retort.checkpoint.CheckpointException with the reason
+  /// @throws CheckpointException with the reason
   public static LeNetFeatures load(Backend backend, Path file, String name) {
     try (SafetensorsReader reader = SafetensorsReader.open(file)) {
-      int channels = Math.toIntExact(reader.entry("conv1.weight").shape()[1]);
-      int classes = Math.toIntExact(reader.entry("fc2.weight").shape()[0]);
-      LeNet net = LeNet.of(reader.entry("fc1.weight").shape()[1], channels, classes);
+      LeNet net = net(reader);
+      Weights.fitting(reader, DEVIATION, Shape.of(LeNet.FEATURES));
+      float[] deviation = reader.floats(DEVIATION);
       Parameters parameters = net.plan().allocate(backend.memory());
-      parameters.all().forEach(p -> Weights.copy(reader, p.name(), p.value()));
-      return new LeNetFeatures(backend, net, parameters, name, reader.floats(DEVIATION), true);
+      try {
+        parameters.all().forEach(p -> Weights.copy(reader, p.name(), p.value()));
+      } catch (RuntimeException failure) {
+        parameters.close();
+        throw failure;
+      }
+      return new LeNetFeatures(backend, net, parameters, name, deviation, true);
     }
+  }
+
+  /// The network that has weights of these shapes.
+  private static LeNet net(SafetensorsReader reader) {
+    int channels = dimension(reader, "conv1.weight", 4, 1);
+    int classes = dimension(reader, "fc2.weight", 2, 0);
+    try {
+      return LeNet.of(dimension(reader, "fc1.weight", 2, 1), channels, classes);
+    } catch (ShapeException impossible) {
+      throw new CheckpointException(
+          reader.file(), "fc1.weight", "belongs to no " + impossible.getMessage());
+    }
+  }
+
+  private static int dimension(SafetensorsReader reader, String name, int rank, int axis) {
+    long[] shape = reader.entry(name).shape();
+    if (shape.length != rank || shape[axis] < 1 || shape[axis] > LARGEST) {
+      throw new CheckpointException(
+          reader.file(),
+          name,
+          "must have %d dimensions of 1 to %d, got %s"
+              .formatted(rank, LARGEST, Arrays.toString(shape)));
+    }
+    return (int) shape[axis];
   }
 
   /// Weights just trained, which it owns from now on; deviations from the training images.

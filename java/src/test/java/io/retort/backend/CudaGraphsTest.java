@@ -12,6 +12,7 @@ import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
@@ -142,6 +143,52 @@ final class CudaGraphsTest {
         .containsExactly(
             "cuda graphs: affine has not repeated itself in 16 runs, so its kernels are launched"
                 + " one by one (entry 2, rt_affine_f32, has other arguments)");
+  }
+
+  @Test
+  void eachPieceIsComparedWithItselfInTheRunBefore() {
+    for (int i = 1; i <= 17; i++) {
+      double shift = i;
+      try (Scope scope = new Scope(context.memory())) {
+        together(
+            "pieces",
+            () -> {
+              Tensor x = scope.allocate(Shape.of(1)).zero();
+              elementwise.affine(x, 1, shift, x);
+              x.item();
+              Tensor y = scope.allocate(Shape.of(3)).zero();
+              elementwise.affine(y, 1, shift, y);
+              return y;
+            });
+      }
+    }
+
+    assertThat(remarks)
+        .containsExactly(
+            "cuda graphs: pieces has not repeated itself in 16 runs, so its kernels are launched"
+                + " one by one (entry 2, rt_affine_f32, has other arguments)");
+  }
+
+  @Test
+  void aSegmentIsWrittenAfterWhatWasCollectedBefore() {
+    for (int i = 1; i <= 3; i++) {
+      MemorySegment given = MemorySegment.ofArray(new float[] {i, 2 * i});
+      try (Scope scope = new Scope(context.memory())) {
+        Tensor sum =
+            together(
+                "segment",
+                () -> {
+                  Tensor x = scope.of(Shape.of(2), 5f, 6f);
+                  Tensor early = scope.allocate(Shape.of(2)).copyFrom(x);
+                  x.set(given);
+                  elementwise.affine(x, 10, 0, x);
+                  elementwise.accumulate(early, x);
+                  return x;
+                });
+        assertThat(sum.floats()).containsExactly(10 * i + 5, 20 * i + 6);
+      }
+    }
+    assertThat(graphs.size()).isEqualTo(1);
   }
 
   @Test

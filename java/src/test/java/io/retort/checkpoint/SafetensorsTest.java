@@ -95,20 +95,6 @@ final class SafetensorsTest {
   }
 
   @Test
-  void readsPartsOfATensorIntoABuffer() throws Exception {
-    try (var reader =
-        SafetensorsReader.open(resourcePath(CASES + "writer_reference.safetensors"))) {
-      ByteBuffer part = ByteBuffer.allocateDirect(8).order(ByteOrder.LITTLE_ENDIAN);
-      reader.readInto("b", 4, part);
-      assertThat(part.flip().asFloatBuffer().get(1)).isEqualTo(2f);
-      assertThatThrownBy(() -> reader.readInto("b", ByteBuffer.allocate(8)))
-          .hasMessageEndingWith("has 12 bytes, the buffer takes 8");
-      assertThatThrownBy(() -> reader.readInto("b", 8, ByteBuffer.allocate(8)))
-          .isInstanceOf(CheckpointException.class);
-    }
-  }
-
-  @Test
   void convertsHalfPrecisionExactlyAndTruncatesNothing() throws Exception {
     Path file = directory.resolve("half.safetensors");
     short[] bf16 = {0x3f80, (short) 0xc020, 0x7f80};

@@ -135,7 +135,7 @@ final class TorchFileTest {
   @Test
   void refusesAStorageOfAnotherLengthThanDeclared() {
     TorchSample sample = new TorchSample().storage("0", 1, 2);
-    var view = new View("0", 1000, 0, new long[] {1000}, new long[] {1});
+    var view = new View("0", 3, 0, new long[] {3}, new long[] {1});
     Path file = sample.write(directory.resolve("short.pt"), Map.of("w", view));
     assertThatThrownBy(
             () -> {
@@ -143,7 +143,20 @@ final class TorchFileTest {
                 opened.floats("w");
               }
             })
-        .hasMessage(file + ": tensor \"w\": lies in a storage of 8 bytes, which should have 4000");
+        .hasMessage(file + ": tensor \"w\": lies in a storage of 8 bytes, which should have 12");
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {-1, 1000, 1L << 59, Long.MAX_VALUE})
+  void refusesAStorageThatTheFileCannotHold(long elements) {
+    TorchSample sample = new TorchSample().storage("0");
+    var view = new View("0", elements, 0, new long[] {1}, new long[] {1});
+    Path file = sample.write(directory.resolve("huge.pt"), Map.of("w", view));
+    assertThatThrownBy(() -> TensorFile.open(file).close())
+        .isInstanceOf(CheckpointException.class)
+        .hasMessage(
+            "%s: its pickle has a storage of %d elements, which the file cannot hold"
+                .formatted(file, elements));
   }
 
   @ParameterizedTest

@@ -1,9 +1,11 @@
 package io.retort.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.retort.Golden;
 import io.retort.backend.CpuBackend;
+import io.retort.checkpoint.CheckpointException;
 import io.retort.checkpoint.ModelFile;
 import io.retort.checkpoint.NpyFile;
 import io.retort.checkpoint.SafetensorsReader;
@@ -11,7 +13,9 @@ import io.retort.checkpoint.SafetensorsWriter;
 import io.retort.checkpoint.TensorEntry;
 import io.retort.checkpoint.TorchSample;
 import io.retort.data.Pictures;
+import io.retort.tensor.Memory;
 import java.io.IOException;
+import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
@@ -99,6 +103,29 @@ class OwnFilesTest {
     Files.writeString(index, "{\"metadata\":{},\"weight_map\":{%s}}".formatted(map));
     assertDenoises(model);
     assertDenoises(index);
+  }
+
+  /// A configuration cannot ask for memory that the weights beside it do not fill.
+  @Test
+  void nothingIsAllocatedForWeightsThatDoNotFit() throws IOException {
+    Path model = TinyModel.write(folder.resolve("model"));
+    Path config = model.resolve(ModelFile.CONFIG);
+    String text = Files.readString(config);
+    String wide = text.replaceFirst("\"model_channels\": *\\d+", "\"model_channels\": 1024");
+    assertThat(wide).isNotEqualTo(text);
+    Files.writeString(config, wide);
+    Memory none =
+        (Memory)
+            Proxy.newProxyInstance(
+                Memory.class.getClassLoader(),
+                new Class<?>[] {Memory.class},
+                (proxy, method, arguments) -> {
+                  throw new AssertionError("memory: " + method.getName());
+                });
+
+    assertThatThrownBy(() -> ModelFile.load(model, none))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("must be");
   }
 
   /// What was loaded and saved again is the same file, bit by bit.

@@ -33,7 +33,9 @@ class DataPathTest {
   @Test
   void readsCifar10() throws IOException {
     Files.write(directory.resolve("data_batch_1.bin"), cifar(12, 1, 10));
-    Files.write(directory.resolve("data_batch_2.bin"), cifar(5, 1, 10));
+    for (int i = 2; i <= 5; i++) {
+      Files.write(directory.resolve("data_batch_" + i + ".bin"), cifar(5, 1, 10));
+    }
     Files.write(directory.resolve("test_batch.bin"), cifar(3, 1, 10));
     Files.writeString(
         directory.resolve("batches.meta.txt"),
@@ -41,9 +43,9 @@ class DataPathTest {
     Dataset set = Datasets.get(directory.toString());
     assertThat(set.card().classes()).hasSize(10).startsWith("airplane").endsWith("truck");
     assertThat(set.card().flipAllowed()).isTrue();
-    assertThat(set.card().source()).isEqualTo("CIFAR-10, 17 images to learn from, 3 held out");
+    assertThat(set.card().source()).isEqualTo("CIFAR-10, 32 images to learn from, 3 held out");
     Images train = set.train();
-    assertThat(train.count()).isEqualTo(17);
+    assertThat(train.count()).isEqualTo(32);
     assertThat(train.label(13)).isEqualTo(1);
     int at = (13 * 1024 + 5 * 32 + 7) * 3;
     assertThat(train.pixels()[at]).isEqualTo((byte) (5 * 32 + 7));
@@ -64,6 +66,18 @@ class DataPathTest {
   @Test
   void damagedCifarIsRefused() throws IOException {
     Files.write(directory.resolve("data_batch_1.bin"), new byte[3072]);
+    for (int i : new int[] {2, 4}) {
+      Files.write(directory.resolve("data_batch_" + i + ".bin"), cifar(2, 1, 10));
+    }
+    assertThatThrownBy(() -> Datasets.get(directory.toString()))
+        .isInstanceOf(DataException.class)
+        .hasMessage(
+            directory
+                + ": must hold all five batches of CIFAR-10, but lacks data_batch_3.bin,"
+                + " data_batch_5.bin");
+    for (int i : new int[] {3, 5}) {
+      Files.write(directory.resolve("data_batch_" + i + ".bin"), cifar(2, 1, 10));
+    }
     Files.write(directory.resolve("test_batch.bin"), cifar(3, 1, 10));
     assertThatThrownBy(() -> Datasets.get(directory.toString()))
         .hasMessage(

@@ -9,8 +9,10 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -102,6 +104,55 @@ class PictureDatasetTest {
     assertThat(set.card().classes()).containsExactly("a", "b");
     assertThat(set.train().classCounts(2)).containsExactly(3, 3);
     assertThat(set.test().classCounts(2)).containsExactly(2, 4);
+  }
+
+  @Test
+  void severalFoldersMayBeHeldOut() {
+    Map<String, byte[]> files = new LinkedHashMap<>();
+    for (int i = 0; i < 4; i++) {
+      String named = "%s/%d.png".formatted(i % 2 == 0 ? "ants" : "bees", i);
+      files.put("train/" + named, Pictures.png(4, 4, 1, i));
+      files.put("test/" + named, Pictures.png(4, 4, 1, 10 + i));
+      files.put("val/" + named, Pictures.png(4, 4, 1, 20 + i));
+      files.put("validation/" + named, Pictures.png(4, 4, 1, 30 + i));
+    }
+    Dataset set = Datasets.get(Pictures.folder(directory.resolve("three"), files).toString());
+    assertThat(set.card().classes()).containsExactly("ants", "bees");
+    assertThat(set.train().classCounts(2)).containsExactly(2, 2);
+    assertThat(set.test().classCounts(2)).containsExactly(6, 6);
+  }
+
+  /// A JPEG whose size stands behind `before` bytes of other segments.
+  private static byte[] jpegWithSizeBehind(int before) {
+    byte[] plain = Pictures.encoded(new BufferedImage(16, 8, BufferedImage.TYPE_INT_RGB), "jpg");
+    ByteBuffer bytes = ByteBuffer.allocate(plain.length + before + 8);
+    bytes.put(plain, 0, 2);
+    while (before > 0) {
+      int length = Math.min(before, 60_000);
+      bytes.putShort((short) 0xffe2).putShort((short) (length + 2)).put(new byte[length]);
+      before -= length;
+    }
+    bytes.put(plain, 2, plain.length - 2);
+    return Arrays.copyOf(bytes.array(), bytes.position());
+  }
+
+  @Test
+  void fewBytesAreReadForASizeUnlessAJpegNeedsMore() {
+    for (int before : new int[] {0, 100, 16_300, 16_370, 70_000}) {
+      byte[] jpeg = jpegWithSizeBehind(before);
+      List<Integer> asked = new ArrayList<>();
+      PictureHeader header =
+          PictureHeader.read(
+              "x.jpg",
+              count -> {
+                asked.add(count);
+                return Arrays.copyOf(jpeg, Math.min(count, jpeg.length));
+              },
+              jpeg.length);
+      assertThat(header.width()).isEqualTo(16);
+      assertThat(header.height()).isEqualTo(8);
+      assertThat(asked).hasSize(before < 16_000 ? 1 : 2).first().isEqualTo(1 << 14);
+    }
   }
 
   @Test
@@ -218,7 +269,7 @@ class PictureDatasetTest {
   void aHeaderCannotAskForMoreThanTheFileCanHold(int width, int height) {
     byte[] png = Pictures.png(4, 4, 1, 1);
     ByteBuffer.wrap(png).putInt(16, width).putInt(20, height);
-    assertThatThrownBy(() -> PictureHeader.read("x.png", png, png.length))
+    assertThatThrownBy(() -> PictureHeader.read("x.png", count -> png, png.length))
         .isInstanceOf(DataException.class)
         .hasMessageContaining("more than it can hold");
   }
