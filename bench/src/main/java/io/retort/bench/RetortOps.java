@@ -235,8 +235,8 @@ public final class RetortOps implements StepWorker, AutoCloseable {
             backend
                 .optimizers()
                 .adam(
-                    value, gradient, first, second, average, null, norm, ++steps, 1e-2, 0.9, 0.999, 1e-8, 0, 0,
-                    0.999),
+                    value, gradient, first, second, average, null, norm, ++steps, 1e-2, 0.9, 0.999,
+                    1e-8, 0, 0, 0.999),
         value,
         0);
   }

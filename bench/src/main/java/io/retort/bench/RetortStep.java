@@ -204,8 +204,7 @@ public final class RetortStep implements StepWorker, AutoCloseable {
         HeunSampler.deterministic(
             KarrasSigmas.EDM, SAMPLING_STEPS, net.denoiser().preconditioning());
     var sampler =
-        new ImageSampler(
-            backend, net.denoiser(), net.parameters(), heun, 1, 0, spec.batch());
+        new ImageSampler(backend, net.denoiser(), net.parameters(), heun, 1, 0, spec.batch());
     return meanSquare(sampler.sample(spec.noise(0), null, done -> {}));
   }
 

@@ -20,6 +20,8 @@ public final class TorchSample {
   private final Map<String, byte[]> storages = new LinkedHashMap<>();
   private final ByteArrayOutputStream code = new ByteArrayOutputStream();
 
+  public TorchSample() {}
+
   /// A float32 tensor: a part of the storage `key`.
   public record View(String key, long elements, long offset, long[] shape, long[] stride) {}
 

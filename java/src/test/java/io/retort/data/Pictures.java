@@ -30,7 +30,7 @@ public final class Pictures {
   }
 
   /// What ImageIO makes of a picture.
-  public static byte[] encoded(BufferedImage image, String format) {
+  static byte[] encoded(BufferedImage image, String format) {
     var bytes = new ByteArrayOutputStream();
     try {
       if (!ImageIO.write(image, format, bytes)) {

@@ -56,8 +56,8 @@ record AdamWorkload(long parameters) implements Workload {
             backend
                 .optimizers()
                 .adam(
-                    value, gradient, first, second, average, null, norm, 100, 1e-3, 0.9, 0.99, 1e-8, 0.01, 1,
-                    0.999);
+                    value, gradient, first, second, average, null, norm, 100, 1e-3, 0.9, 0.99, 1e-8,
+                    0.01, 1, 0.999);
     double bytes = (5 + 4) * value.bytes();
     return List.of(
         new Trial(
