@@ -90,7 +90,7 @@ final class SamplerOptions {
       description =
           "Which of a network's time steps: leading, trailing, linspace, or karras for noise levels"
               + " dense at the clean end (default: leading for ddim and ddpm, linspace for euler"
-              + " and dpmpp).")
+              + " and dpmpp; trailing for one step, which starts at the noisiest).")
   private @Nullable String spacing;
 
   @Option(
@@ -308,13 +308,15 @@ final class SamplerOptions {
     boolean clipped = clip == null || clip;
     return switch (name) {
       case EULER ->
-          DdimSampler.euler(Trajectory.sigmas(schedule, steps, spacing(Spacing.LINSPACE)));
+          DdimSampler.euler(Trajectory.sigmas(schedule, steps, spacing(Spacing.LINSPACE, steps)));
       case DDIM ->
           new DdimSampler(
-              Trajectory.jumps(schedule, steps, spacing(Spacing.LEADING)), amount(), clipped);
+              Trajectory.jumps(schedule, steps, spacing(Spacing.LEADING, steps)),
+              amount(),
+              clipped);
       case DDPM ->
           new DdpmSampler(
-              Trajectory.discrete(schedule, steps, spacing(Spacing.LEADING)),
+              Trajectory.discrete(schedule, steps, spacing(Spacing.LEADING, steps)),
               clipped,
               "large".equals(variance));
       case LCM ->
@@ -324,7 +326,8 @@ final class SamplerOptions {
               Math.min(Math.max(DISTILLED_STEPS, steps), schedule.steps()),
               DISTILLED_SCALE);
       default ->
-          new DpmSolverSampler(Trajectory.solver(schedule, steps, spacing(Spacing.LINSPACE)));
+          new DpmSolverSampler(
+              Trajectory.solver(schedule, steps, spacing(Spacing.LINSPACE, steps)));
     };
   }
 
@@ -356,9 +359,9 @@ final class SamplerOptions {
     return eta == null ? 0 : eta;
   }
 
-  private Spacing spacing(Spacing usual) {
+  private Spacing spacing(Spacing usual, int steps) {
     if (spacing == null) {
-      return usual;
+      return steps == 1 ? Spacing.TRAILING : usual;
     }
     for (Spacing each : Spacing.values()) {
       if (each.name().toLowerCase(Locale.ROOT).equals(spacing)) {
