@@ -22,6 +22,10 @@ public record RoleState(
       average = role.net().plan().allocate(memory);
       average.copyFrom(weights);
     }
+    if (role.optimizer().isPresent()) {
+      // Now, not in the first step: work that is captured begins where the second step begins.
+      weights.zeroGradients();
+    }
     Adam adam = role.optimizer().map(spec -> new Adam(weights, spec)).orElse(null);
     return new RoleState(role, weights, average, adam);
   }
