@@ -171,9 +171,12 @@ final class SamplerOptions {
   /// @throws UsageException if the options do not fit together or to the model
   ImageSampler of(Backend backend, ModelFile model, @Nullable Integer steps, long seed) {
     Preconditioning network = model.denoiser().preconditioning();
-    Name name = sampler != null ? sampler : usual(model);
+    boolean asMade = sampler == null && steps == null && !model.levels().isEmpty();
+    Name name = sampler != null ? sampler : asMade ? Name.LCM : usual(model);
     refuseForeign(name);
-    refuseLevels(name, network);
+    if (asMade || name == Name.FLOW || name != Name.HEUN && timed(network)) {
+      refuseLevels(name, network);
+    }
     if (guidance != 1 && model.denoiser().network().classes() == 0) {
       throw new UsageException("--guidance: the model is unconditional, it has no classes");
     }
@@ -182,7 +185,6 @@ final class SamplerOptions {
     }
     try {
       int count = steps != null ? steps : usualSteps(name, model);
-      boolean asMade = sampler == null && steps == null && !model.levels().isEmpty();
       Sampler made =
           asMade ? LcmSampler.of(model.levels()) : make(name, network, count, sigmas(model));
       return ImageSampler.of(backend, model.denoiser(), model.parameters(), made)
@@ -229,19 +231,19 @@ final class SamplerOptions {
     }
   }
 
+  private static boolean timed(Preconditioning network) {
+    return network instanceof Preconditioning.Discrete;
+  }
+
   /// Options of Karras' noise levels where others are used.
   private void refuseLevels(Name name, Preconditioning network) {
-    boolean timed = network instanceof Preconditioning.Discrete;
-    if (name == Name.HEUN || name != Name.FLOW && !timed) {
-      return;
-    }
-    String steps = "; --sampler %s takes this network's own times".formatted(name.text());
+    String steps = "; --sampler %s takes this model's own levels".formatted(name.text());
     if (sigmaMin != null || sigmaMax != null) {
       throw new UsageException(
           (sigmaMin != null ? "--sigma-min" : "--sigma-max") + " is for --sampler heun" + steps);
     }
     if (rho != null && !KARRAS.equals(spacing)) {
-      String spaced = timed ? " or --spacing karras" : "";
+      String spaced = name != Name.LCM && timed(network) ? " or --spacing karras" : "";
       throw new UsageException("--rho is for --sampler heun" + spaced + steps);
     }
   }
@@ -341,7 +343,7 @@ final class SamplerOptions {
     if (name == Name.DPMPP && network instanceof Preconditioning.Discrete discrete) {
       return new DpmSolverSampler(Trajectory.solverKarras(discrete.schedule(), steps, rho()));
     }
-    boolean timed = network instanceof Preconditioning.Discrete;
+    boolean timed = timed(network);
     KarrasSigmas range = timed ? new KarrasSigmas(network.min(), network.max(), rho()) : sigmas;
     Trajectory exploding = Trajectory.karras(range, steps, network);
     boolean clipped = clip == null ? timed : clip;

@@ -11,6 +11,7 @@ import io.retort.diffusion.DdimSampler;
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.HeunSampler;
 import io.retort.diffusion.ImageSampler;
+import io.retort.diffusion.LcmSampler;
 import io.retort.diffusion.Preconditioning;
 import io.retort.diffusion.Preconditioning.Discrete.Prediction;
 import io.retort.grad.Parameters;
@@ -90,6 +91,22 @@ final class SamplerChoiceTest {
   }
 
   @Test
+  void aStudentOfSeveralLevelsTakesNoOthers() {
+    Map<String, String> student =
+        Map.of(ModelFile.EVALUATIONS, "2", ModelFile.SIGMA_MAX, "80", ModelFile.LEVELS, "80,2.5");
+    Preconditioning edm = new Preconditioning.Edm(0.5);
+    assertThat(sampler(edm, student, null).sampler()).isInstanceOf(LcmSampler.class);
+    for (String option : List.of("--rho", "--sigma-min", "--sigma-max")) {
+      assertThatThrownBy(() -> sampler(edm, student, null, option, "5"))
+          .hasMessage(
+              option + " is for --sampler heun; --sampler lcm takes this model's own levels");
+    }
+    assertThatThrownBy(() -> sampler(edm, student, null, "--churn", "5"))
+        .hasMessage("--churn is for --sampler heun, not lcm");
+    assertThat(sampler(edm, student, 3, "--rho", "5").sampler()).isInstanceOf(HeunSampler.class);
+  }
+
+  @Test
   void otherModelsAreSampledAsTheirNetworkWants() {
     assertThat(sampler(TIMED, Map.of(), null).sampler()).isInstanceOf(DdimSampler.class);
     assertThat(sampler(TIMED, Map.of(), null).evaluations()).isEqualTo(50);
@@ -113,7 +130,7 @@ final class SamplerChoiceTest {
       delimiter = '|',
       value = {
         "--rho 5                 | --rho is for --sampler heun or --spacing karras; --sampler ddim"
-            + " takes this network's own times",
+            + " takes this model's own levels",
         "--sampler dpmpp --sigma-max 50 | --sigma-max is for --sampler heun; --sampler dpmpp takes",
         "--sigma-min 1           | --sigma-min is for --sampler heun; --sampler ddim takes",
         "--spacing karras --sigma-max 50 | --sigma-max is for --sampler heun",
@@ -131,7 +148,7 @@ final class SamplerChoiceTest {
     assertThatThrownBy(() -> sampler(FLOW, Map.of(), 9, option, "5"))
         .isInstanceOf(UsageException.class)
         .hasMessage(
-            option + " is for --sampler heun; --sampler flow takes this network's own times");
+            option + " is for --sampler heun; --sampler flow takes this model's own levels");
     assertThat(sampler(FLOW, Map.of(), 9, option, "5", "--sampler", "heun").evaluations())
         .isEqualTo(17);
   }
