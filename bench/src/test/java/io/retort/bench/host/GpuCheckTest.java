@@ -140,6 +140,11 @@ final class GpuCheckTest {
         .satisfies(run -> assertThat(run.status()).isEqualTo(2));
     assertThat(check("--out").status()).isEqualTo(2);
     assertThat(check("--help").text()).contains("--cuda-library").contains("Exit status");
+    Path properties = folder.resolve("bundle/bundle.properties");
+    Files.writeString(properties, Files.readString(properties) + "data=no\n");
+    Ended lean = check("--only", "doctor");
+    assertThat(lean.text()).contains("--data must name");
+    assertThat(lean.status()).isEqualTo(2);
     String bundle = HOST.resolve("bundle").toString();
     assertThat(ended(List.of(bundle, "--validate")).status()).isEqualTo(2);
     Ended full = ended(List.of(bundle, "--validate", "--out", folder.toString()));
