@@ -133,6 +133,13 @@ final class DeviceOption {
     console.note(new ProfileTable(rows, peaks, wall, "shapes".equals(profile)).text());
   }
 
+  /// How the phases of training reach a GPU, in one line.
+  String graphSummary() {
+    return "on".equals(graphs)
+        ? "a phase of training is one CUDA graph from its second run on"
+        : "off: every kernel is launched by itself";
+  }
+
   /// Says after the work what became of its phases on the device.
   void report(Console console, Backend backend) {
     if (backend instanceof CudaBackend cuda) {

@@ -50,6 +50,7 @@ final class DoctorCommand implements Callable<Integer> {
         findings.add(Finding.good("device", choice.toString()));
         if (choice.backend() instanceof CudaBackend cuda) {
           findings.add(Finding.good("products", cuda.productSummary()));
+          findings.add(Finding.good("graphs", device.graphSummary()));
         }
       } catch (NativeLinkError | CudaException | UnsupportedOpException broken) {
         failure = String.valueOf(broken.getMessage());

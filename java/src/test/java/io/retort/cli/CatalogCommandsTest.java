@@ -80,7 +80,10 @@ class CatalogCommandsTest {
             "called through " + binding,
             "✓ CUDA 0     Retort emulator sm_90",
             "✓ CUDA 1     Retort emulator sm_80",
-            "✓ device     cuda (Retort emulator sm_90, emulator, " + binding);
+            "✓ device     cuda (Retort emulator sm_90, emulator, " + binding,
+            "✓ graphs     a phase of training is one CUDA graph");
+    assertThat(Call.of(with(emulator, "doctor", "--cuda-graphs", "off")).succeeded().out())
+        .contains("✓ graphs     off");
   }
 
   private static Object[] with(String[] options, String... call) {
