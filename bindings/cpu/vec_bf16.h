@@ -1,6 +1,6 @@
-// vec_bf16.h   2 LANES neighbouring bfloat16 as two vectors of floats, and a sigmoid fit for bfloat16
+// vec_bf16.h   bfloat16 in memory as vectors of floats, and a sigmoid fit for bfloat16
 //
-// A pair holds the numbers at even places in one vector and those at odd places in the other: taking a word apart and
+// A pair holds, of 2 LANES neighbours, the numbers at even places in one vector and those at odd places in the other: taking a word apart and
 // putting it together are shifts and masks then, where keeping the order would cost a shuffle each way. What meets a pair
 // (numbers of a channel, say) is split the same way once, outside the loop.
 #pragma once
@@ -12,7 +12,7 @@
 #include "cpu/dtype.h"
 #include "cpu/vec.h"
 
-#if defined(__AVX512DQ__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -43,6 +43,30 @@ inline uvec rounded_upper(vec v) {
 inline void store_pair(bf16* p, Pair value) {
   const uvec words = (rounded_upper(value.even) >> 16) | (rounded_upper(value.odd) & 0xffff0000u);
   std::memcpy(p, &words, sizeof words);
+}
+
+// LANES neighbours in their order. GCC 12 widens and narrows in halves where it has to find the instruction itself.
+inline vec load_vec(const bf16* p) {
+#if defined(__AVX512F__)
+  const __m512i words = _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return reinterpret_cast<vec>(reinterpret_cast<uvec>(words) << 16);
+#else
+  using halves [[gnu::vector_size(LANES * 2)]] = std::uint16_t;
+  halves bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return reinterpret_cast<vec>(__builtin_convertvector(bits, uvec) << 16);
+#endif
+}
+
+inline void store_vec(bf16* p, vec v) {
+  const uvec words = rounded_upper(v) >> 16;
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtepi32_epi16(0xffff, reinterpret_cast<__m512i>(words)));
+#else
+  using halves [[gnu::vector_size(LANES * 2)]] = std::uint16_t;
+  const halves narrow = __builtin_convertvector(words, halves);
+  std::memcpy(p, &narrow, sizeof narrow);
+#endif
 }
 
 // Lanes first, first + 2, ... of two vectors behind each other; or, joining, lanes of their halves in turn.
