@@ -4,7 +4,10 @@
 // traffic   one read of each input and one write of the output: memory-bound beyond the caches, floor = bytes / bandwidth
 // measured  (32,32,32,64) x 7, 59 MB an array, 2 cores Zen 5, against 50-60 GB/s of DRAM: axpby 3.4 ms 51 GB/s,
 //           silu 2.2 ms 54 GB/s, its backward 3.4 ms 52 GB/s, exact gelu 3.6 ms 32 GB/s (compute-bound), broadcast of (C)
-//           2.2 ms 53 GB/s; in the caches (8 MB arrays) axpby 124 GB/s
+//           2.2 ms 53 GB/s; in the caches (8 MB arrays) axpby 124 GB/s.
+//           bf16, one thread of a Zen 4 beside other work, in brackets without pairs (vec_bf16.h): axpby of 401,408 elements
+//           45 us (75), affine 37 us (60); broadcast of (128,1,1,32) to (128,28,28,32) 0.44 ms (1.08), of (32,1,1,64) to
+//           (32,32,32,64) 0.23 ms (0.43)
 // limits    any n; ranges may be equal but not overlap partly
 // source    formulas in math/activation.h; derivatives are taken there beside each function
 
