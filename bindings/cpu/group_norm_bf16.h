@@ -2,7 +2,7 @@
 // how       sums and constants of LANES V channels stay in registers over the rows of a block; the moments need one pass:
 //           around the first position of a block, which is one of its samples, so that its deviation is part of the variance
 //           and the difference of sums loses a factor of at most a block's length
-// numerics  f32 between loading and storing; the sigmoid has a relative error of 2e-4, storing one of 2e-3
+// numerics  f32 between loading and storing; the sigmoid has a relative error of 2e-4, storing one of 4e-3
 // traffic   in the first-level cache, cycles of a Zen 4 for 16 channels: moments 3, map 6, with SiLU 16; first gradient 16,
 //           second 7
 #pragma once
