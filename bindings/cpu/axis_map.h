@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/dtype.h"
+#include "cpu/vec_bf16.h"
 
 namespace rt {
 
@@ -65,6 +66,10 @@ class AxisMap {
 
 namespace axis_map_detail {
 
+inline Pair add_scaled(Pair sum, float by, Pair value) {
+  return {sum.even + by * value.even, sum.odd + by * value.odd};
+}
+
 // One output row from TAPS x TAPS taps a pixel, a number the compiler knows: per pixel one loop over channels.
 template <int TAPS, class T>
 void row(const AxisMap& rows, const AxisMap& columns, std::int64_t row, const T* image, T* y, std::int64_t channels) {
@@ -83,8 +88,16 @@ void row(const AxisMap& rows, const AxisMap& columns, std::int64_t row, const T*
     }
     const auto gather = [&]<std::size_t... I>(std::index_sequence<I...>) {
       T* const pixel = y + column * channels;
+      std::int64_t done = 0;
+      if constexpr (std::is_same_v<T, bf16>) {
+        for (; done + PAIR <= channels; done += PAIR) {
+          Pair sum{};
+          ((sum = add_scaled(sum, by[I], load_pair(from[I] + done))), ...);
+          store_pair(pixel + done, sum);
+        }
+      }
 #pragma GCC ivdep
-      for (std::int64_t c = 0; c < channels; ++c) {
+      for (std::int64_t c = done; c < channels; ++c) {
         float sum = 0;
         ((sum += by[I] * load(from[I] + c)), ...);
         store(pixel + c, sum);

@@ -12,14 +12,14 @@
 // measured  one thread of a Zen 4 (114 GFLOP/s f32), beside other work, ms forward / data / weights, in brackets direct:
 //           f32  n32 28x28 32->32  2.5/2.4/2.4 (4.8/4.8/4.6)   16x16 128->128  8.7/8.8/10.4 (21.2/21.3/23.5)
 //                    32x32 64->64  9.6/9.7/10.7 (22.2/22.4/24.7)   7x7 64->64  .51/.57/.52 (.88/.86/.91)
-//           bf16     32x32 64->64  9.1/8.6/9.5 (10.5/11.0/13.8)   16x16 128->128  8.0/8.2/9.6 (10.4/10.1/11.4)
+//           bf16     32x32 64->64  9.1/8.6/9.5 (10.5/11.0/13.8)   16x16 128->128  8.0/8.2/9.6 (10.4/10.1/11.4),
+//                    since then 1.03 to 1.08 times as fast: bf16 is widened and narrowed by one instruction
 // limits    stride 1, padding 1, one group, channels in multiples of 16, any H and W
 // source    Lavin & Gray 2016, section 4.3 (matrices), points 0, 1, -1, 2, -2 and infinity
 #include "cpu/conv2d_winograd.h"
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <string_view>
 
@@ -28,6 +28,7 @@
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
 #include "cpu/tile.h"
+#include "cpu/vec_bf16.h"
 
 namespace rt {
 namespace {
@@ -43,29 +44,6 @@ constexpr std::int64_t kFewestChannels = 32;
 constexpr std::int64_t kMostBfloatChannels = 128;
 constexpr std::int64_t kMostSums = 512 * 512;  // kernels of a weight gradient: 38 MB of sums a thread
 constexpr std::int64_t kUnit = 16;               // channels: whole vectors on every instruction set
-
-using half_vec [[gnu::vector_size(LANES * 2)]] = std::uint16_t;
-using uvec [[gnu::vector_size(LANES * 4)]] = std::uint32_t;
-
-inline vec load_as_vec(const float* p) { return load_vec(p); }
-
-inline vec load_as_vec(const bf16* p) {
-  half_vec bits;
-  std::memcpy(&bits, p, sizeof bits);
-  return reinterpret_cast<vec>(__builtin_convertvector(bits, uvec) << 16);
-}
-
-inline void store_as(float* p, vec v) { store_vec(p, v); }
-
-// As rt::store does, lane by lane.
-inline void store_as(bf16* p, vec v) {
-  const uvec bits = reinterpret_cast<uvec>(v);
-  const uvec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const uvec quiet_nan = (bits >> 16) | 0x40u;
-  const uvec chosen = (bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded;
-  const half_vec narrow = __builtin_convertvector(chosen, half_vec);
-  std::memcpy(p, &narrow, sizeof narrow);
-}
 
 // B^T d
 inline void to_points(const vec (&d)[kPatch], vec (&v)[kPatch]) {
@@ -209,7 +187,7 @@ void gather(const Tiles& tiles, std::int64_t block, std::int64_t channels, const
       vec square[Extent][Extent];
       for (int i = 0; i < Extent; ++i) {
         for (int j = 0; j < Extent; ++j) {
-          square[i][j] = load_as_vec(window.pixel[i][j] + c);
+          square[i][j] = load_vec(window.pixel[i][j] + c);
         }
       }
       vec result[kPatch][kPatch];
@@ -240,7 +218,7 @@ void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, cons
       for (int i = 0; i < kSide; ++i) {
         for (int j = 0; j < kSide; ++j) {
           if (window.pixel[i][j] != nullptr) {
-            store_as(window.pixel[i][j] + c, result[i][j] + shift);
+            store_vec(window.pixel[i][j] + c, result[i][j] + shift);
           }
         }
       }

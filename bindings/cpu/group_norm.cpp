@@ -1,15 +1,18 @@
 // group_norm.cpp   y = (x - mean_g) * rstd_g * gamma_c + beta_c, optionally SiLU of it
 // shapes    x,y,dx,dy (N,P,C) f32 or bf16   gamma,beta (C)   mean,rstd (N,G) f32
-// how       one task per (sample, panel): a panel is a run of whole groups of about 64 channels, so that its map stays in L2
-//           between the passes, and of whole cache lines where groups allow it. Inside, vectors run over channels: sums are kept per channel and folded into groups at the end,
-//           so a group of 1, 2 or 4 channels costs no more than one of 64.
+// how       one task per (sample, panel): a panel is a run of whole groups of about 64 channels (128 of bf16), so that its
+//           map stays in L2 between the passes, and of whole cache lines where groups allow it. Inside, vectors run over
+//           channels: sums are kept per channel and folded into groups at the end, so a group of 1, 2 or 4 channels costs no
+//           more than one of 64. Whole vectors of bf16 channels take the passes of group_norm_bf16.h
 // numerics  f32; mean and centred squares per block of 64 positions, blocks merged by Chan's rule: E[x^2] - E[x]^2 never
 //           appears, so a mean of 1000 costs no digits. The order of sums depends on the shape only, not on the threads.
 // traffic   forward reads x and writes y; backward reads x, dy and writes dx (second passes hit L2): memory-bound, 2 and 3
 //           tensors; SiLU adds one exponential and one division per element and pass
 // measured  2 cores Zen 5, 32x32x32x128, 32 groups, SiLU: f32 forward 0.70 ms, backward 1.65 ms, together 2.4 ms (2.2 ms is
-//           what 84 MB take at DRAM speed: 92 %); bf16 together 2.9 ms, bound by its second exponential. Without SiLU, as
-//           instance norm: forward 0.61 ms, backward 0.96 ms.
+//           what 84 MB take at DRAM speed: 92 %). Without SiLU, as instance norm: forward 0.61 ms, backward 0.96 ms.
+//           One thread of a Zen 4 beside other work, bf16, SiLU, in brackets without group_norm_bf16.h, ms forward / backward:
+//           128x28x28x32 1.3 / 1.9 (2.4 / 2.7)   128x28x28x64 2.5 / 3.9 (5.1 / 6.9)   32x32x32x64 0.80 / 1.3 (1.6 / 2.2)
+//           32x32x32x128 1.6 / 3.3 (3.4 / 4.6)   128x7x7x64 0.15 / 0.21 (0.31 / 0.37)
 // limits    C % G == 0, every size >= 1, any tail
 // source    Wu & He 2018, eq. 7; Chan, Golub & LeVeque 1983, eq. 2.1; backward in retort/group_norm.h
 #include "retort/group_norm.h"
@@ -25,6 +28,7 @@
 
 #include "cpu/dtype.h"
 #include "cpu/error.h"
+#include "cpu/group_norm_bf16.h"
 #include "cpu/registry.h"
 #include "math/exp.h"
 
@@ -36,26 +40,32 @@ constexpr int64_t PANEL = 64;  // channels: 32 x 32 positions of f32 are 256 KB,
 constexpr int64_t LINE = 16;   // channels: a cache line, a full vector
 constexpr int64_t BLOCK = 64;  // positions: 64 x 64 f32 are 16 KB, re-read from L1
 constexpr int64_t KEPT_BYTES = 512 << 10;  // of a scratch map that stays in an L2 of 1 MB beside its inputs
-constexpr int SUM_WIDTH = 64;    // channels at once where two sums a channel are kept: 8 vectors of 16
-constexpr int MAP_WIDTH = 32;    // channels at once where an exponential needs registers too
+
+// Channels at once where two sums a channel are kept: 8 vectors of 16.
+template <class T>
+constexpr int SUM_WIDTH = std::is_same_v<T, float> ? 64 : 4 * rt::LANES;
+
+// Channels at once where an exponential needs registers too.
+template <class T>
+constexpr int MAP_WIDTH = std::is_same_v<T, float> ? 32 : 4 * rt::LANES;
 
 struct Geometry {
   int64_t n, positions, channels, groups, per_group, panel, panels;
 
-  Geometry(int64_t n, int64_t positions, int64_t channels, int64_t groups)
+  Geometry(int64_t n, int64_t positions, int64_t channels, int64_t groups, int32_t dtype)
       : n(n),
         positions(positions),
         channels(channels),
         groups(groups),
         per_group(channels / groups),
-        panel(std::min(channels, panel_of(channels / groups))),
+        panel(std::min(channels, panel_of(channels / groups, dtype == RT_F32 ? PANEL : 2 * PANEL))),
         panels((channels + panel - 1) / panel) {}
 
   // Groups of 6 channels: 48, which are three lines, and not 60, whose panels would share a line and end in odd pieces.
-  static int64_t panel_of(int64_t per_group) {
+  static int64_t panel_of(int64_t per_group, int64_t wanted) {
     const int64_t lines = std::lcm(per_group, LINE);
-    const int64_t unit = lines <= 2 * PANEL ? lines : per_group;
-    return std::max<int64_t>(1, PANEL / unit) * unit;
+    const int64_t unit = lines <= 2 * wanted ? lines : per_group;
+    return std::max<int64_t>(1, wanted / unit) * unit;
   }
 
   bool parallel() const { return n * positions * channels > RT_PARALLEL_MIN; }
@@ -74,7 +84,9 @@ void for_columns(int64_t channels, Body&& body) {
   if constexpr (WIDEST >= 64) {
     pieces(std::integral_constant<int, 64>{});
   }
-  pieces(std::integral_constant<int, 32>{});
+  if constexpr (WIDEST >= 32) {
+    pieces(std::integral_constant<int, 32>{});
+  }
   pieces(std::integral_constant<int, 16>{});
   pieces(std::integral_constant<int, 8>{});
   if (first < channels) {
@@ -82,64 +94,72 @@ void for_columns(int64_t channels, Body&& body) {
   }
 }
 
+// Calls `body(first, rows, width constant, first channel, width)` for blocks of positions and in them for pieces of
+// channels, so that a map is read row by row.
+template <int WIDEST, class Body>
+void for_blocks(int64_t positions, int64_t channels, Body&& body) {
+  for (int64_t first = 0; first < positions; first += BLOCK) {
+    for_columns<WIDEST>(channels, [&](auto constant, int64_t c, int w) {
+      body(first, std::min(BLOCK, positions - first), constant, c, w);
+    });
+  }
+}
+
 template <int W>
 constexpr int lanes = W > 0 ? W : 8;
 
-// Per channel: mean and sum of centred squares over all positions.
+// Whether W channels of T go to the passes of group_norm_bf16.h.
 template <int W, class T>
-void channel_moments(const T* x, int64_t positions, int64_t stride, int width, float* mean, float* squares) {
+constexpr bool in_vectors = std::is_same_v<T, rt::bf16> && W >= rt::PAIR;
+
+// Per channel: merges `rows` positions with the mean and the sum of centred squares of the `before` ones before them.
+template <int W, class T>
+void channel_moments(const T* x, int64_t before, int64_t rows, int64_t stride, int width, float* mean, float* squares) {
+  const rt::Merging merging(before, rows);
+  if constexpr (in_vectors<W, T>) {
+    return rt::channel_moments<W / rt::LANES>(x, merging, rows, stride, mean, squares);
+  }
   const int w = W > 0 ? W : width;
-  float total_mean[lanes<W>] = {};
-  float total_squares[lanes<W>] = {};
-  for (int64_t first = 0; first < positions; first += BLOCK) {
-    const int64_t rows = std::min(BLOCK, positions - first);
-    const T* block = x + first * stride;
-    float sum[lanes<W>] = {};
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int j = 0; j < w; ++j) {
-        sum[j] += rt::load(block + r * stride + j);
-      }
-    }
-    const float inverse = 1.0f / static_cast<float>(rows);
+  float sum[lanes<W>] = {};
+  for (int64_t r = 0; r < rows; ++r) {
     for (int j = 0; j < w; ++j) {
-      sum[j] *= inverse;
-    }
-    float centred[lanes<W>] = {};
-    float rest[lanes<W>] = {};
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int j = 0; j < w; ++j) {
-        const float d = rt::load(block + r * stride + j) - sum[j];
-        rest[j] += d;
-        centred[j] += d * d;
-      }
-    }
-    // The rounded mean leaves a small rest, which corrects both.
-    for (int j = 0; j < w; ++j) {
-      const float correction = rest[j] * inverse;
-      sum[j] += correction;
-      centred[j] -= rest[j] * correction;
-    }
-    const double count = static_cast<double>(first + rows);
-    const float share = static_cast<float>(static_cast<double>(rows) / count);
-    const float weight = static_cast<float>(static_cast<double>(first) * static_cast<double>(rows) / count);
-    for (int j = 0; j < w; ++j) {
-      const float delta = sum[j] - total_mean[j];
-      total_mean[j] += delta * share;
-      total_squares[j] += centred[j] + delta * delta * weight;
+      sum[j] += rt::load(x + r * stride + j);
     }
   }
   for (int j = 0; j < w; ++j) {
-    mean[j] = total_mean[j];
-    squares[j] = total_squares[j];
+    sum[j] *= merging.inverse;
+  }
+  float centred[lanes<W>] = {};
+  float rest[lanes<W>] = {};
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int j = 0; j < w; ++j) {
+      const float d = rt::load(x + r * stride + j) - sum[j];
+      rest[j] += d;
+      centred[j] += d * d;
+    }
+  }
+  // The rounded mean leaves a small rest, which corrects both.
+  for (int j = 0; j < w; ++j) {
+    const float correction = rest[j] * merging.inverse;
+    sum[j] += correction;
+    centred[j] -= rest[j] * correction;
+  }
+  for (int j = 0; j < w; ++j) {
+    const float delta = sum[j] - mean[j];
+    mean[j] += delta * merging.share;
+    squares[j] += centred[j] + delta * delta * merging.weight;
   }
 }
 
 // y = silu?((x - mean) * scale + shift)
 template <int W, bool SILU, class T>
-void normalise(const T* x, T* y, int64_t positions, int64_t stride, int width, const float* mean, const float* scale,
+void normalise(const T* x, T* y, int64_t rows, int64_t stride, int width, const float* mean, const float* scale,
                const float* shift) {
+  if constexpr (in_vectors<W, T>) {
+    return rt::normalise<W / rt::LANES, SILU>(x, y, rows, stride, mean, scale, shift);
+  }
   const int w = W > 0 ? W : width;
-  for (int64_t r = 0; r < positions; ++r) {
+  for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC ivdep
     for (int j = 0; j < w; ++j) {
       const float u = (rt::load(x + r * stride + j) - mean[j]) * scale[j] + shift[j];
@@ -148,51 +168,51 @@ void normalise(const T* x, T* y, int64_t positions, int64_t stride, int width, c
   }
 }
 
-// Per channel: sums of du and du * xh over all positions; with KEEP, du itself goes to `kept`, rows `kept_stride` apart.
+// Per channel: adds the sums of du and du * xh over `rows` positions; with KEEP, du itself goes to `kept`, rows
+// `kept_stride` apart.
 template <int W, bool SILU, bool KEEP, class T>
-void channel_gradients(const T* x, const T* dy, float* kept, int64_t kept_stride, int64_t positions, int64_t stride,
-                       int width, const float* mean, const float* rstd, const float* gamma, const float* beta,
-                       double* sum_du, double* sum_duxh) {
+void channel_gradients(const T* x, const T* dy, float* kept, int64_t kept_stride, int64_t rows, int64_t stride, int width,
+                       const float* mean, const float* rstd, const float* gamma, const float* beta, double* sum_du,
+                       double* sum_duxh) {
+  if constexpr (in_vectors<W, T>) {
+    return rt::channel_gradients<W / rt::LANES, SILU, KEEP>(x, dy, kept, kept_stride, rows, stride, mean, rstd, gamma,
+                                                            beta, sum_du, sum_duxh);
+  }
   const int w = W > 0 ? W : width;
-  double total_du[lanes<W>] = {};
-  double total_duxh[lanes<W>] = {};
-  for (int64_t first = 0; first < positions; first += BLOCK) {
-    const int64_t end = std::min(positions, first + BLOCK);
-    float du_block[lanes<W>] = {};
-    float duxh_block[lanes<W>] = {};
-    for (int64_t r = first; r < end; ++r) {
+  float du_block[lanes<W>] = {};
+  float duxh_block[lanes<W>] = {};
+  for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC ivdep
-      for (int j = 0; j < w; ++j) {
-        const float xh = (rt::load(x + r * stride + j) - mean[j]) * rstd[j];
-        float du = rt::load(dy + r * stride + j);
-        if constexpr (SILU) {
-          du *= rt_silu_gradient(xh * gamma[j] + beta[j]);
-        }
-        du_block[j] += du;
-        duxh_block[j] += du * xh;
-        if constexpr (KEEP) {
-          kept[r * kept_stride + j] = du;
-        }
-      }
-    }
     for (int j = 0; j < w; ++j) {
-      total_du[j] += static_cast<double>(du_block[j]);
-      total_duxh[j] += static_cast<double>(duxh_block[j]);
+      const float xh = (rt::load(x + r * stride + j) - mean[j]) * rstd[j];
+      float du = rt::load(dy + r * stride + j);
+      if constexpr (SILU) {
+        du *= rt_silu_gradient(xh * gamma[j] + beta[j]);
+      }
+      du_block[j] += du;
+      duxh_block[j] += du * xh;
+      if constexpr (KEEP) {
+        kept[r * kept_stride + j] = du;
+      }
     }
   }
   for (int j = 0; j < w; ++j) {
-    sum_du[j] = total_du[j];
-    sum_duxh[j] = total_duxh[j];
+    sum_du[j] += static_cast<double>(du_block[j]);
+    sum_duxh[j] += static_cast<double>(duxh_block[j]);
   }
 }
 
 // dx = rstd * (gamma du - m1 - xh m2). `dy`, rows `dy_stride` apart, may hold du already (SILU false), and may be dx.
 template <int W, bool SILU, class T, class D>
-void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, int64_t positions, int64_t stride, int width,
+void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, int64_t rows, int64_t stride, int width,
                     const float* mean, const float* rstd, const float* gamma, const float* beta, const float* m1,
                     const float* m2) {
+  if constexpr (in_vectors<W, T>) {
+    return rt::input_gradient<W / rt::LANES, SILU>(x, dy, dy_stride, dx, rows, stride, mean, rstd, gamma, beta, m1,
+                                                   m2);
+  }
   const int w = W > 0 ? W : width;
-  for (int64_t r = 0; r < positions; ++r) {
+  for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC ivdep
     for (int j = 0; j < w; ++j) {
       const float xh = (rt::load(x + r * stride + j) - mean[j]) * rstd[j];
@@ -205,25 +225,23 @@ void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, int64_t p
   }
 }
 
-// Mean and variance of each group from those of its channels, each over the same number of positions.
-void fold_moments(int64_t per_group, int64_t channels, int64_t positions, float* mean, float* squares) {
-  for (int64_t first = 0; first < channels; first += per_group) {
-    double sum = 0;
-    for (int64_t c = first; c < first + per_group; ++c) {
-      sum += static_cast<double>(mean[c]);
-    }
-    const double group_mean = sum / static_cast<double>(per_group);
-    double variance = 0;
-    for (int64_t c = first; c < first + per_group; ++c) {
-      const double d = static_cast<double>(mean[c]) - group_mean;
-      variance += static_cast<double>(squares[c]) / static_cast<double>(positions) + d * d;
-    }
-    variance /= static_cast<double>(per_group);
-    for (int64_t c = first; c < first + per_group; ++c) {
-      mean[c] = static_cast<float>(group_mean);
-      squares[c] = static_cast<float>(variance);
-    }
+// Variance of a group from the means and centred squares of its channels, each over the same number of positions; `mean`
+// becomes the group's.
+double fold_moments(int64_t per_group, int64_t positions, float* mean, const float* squares) {
+  double sum = 0;
+  for (int64_t c = 0; c < per_group; ++c) {
+    sum += static_cast<double>(mean[c]);
   }
+  const double group_mean = sum / static_cast<double>(per_group);
+  double within = 0;
+  double between = 0;
+  for (int64_t c = 0; c < per_group; ++c) {
+    const double d = static_cast<double>(mean[c]) - group_mean;
+    within += static_cast<double>(squares[c]);
+    between += d * d;
+  }
+  std::fill_n(mean, per_group, static_cast<float>(group_mean));
+  return (within / static_cast<double>(positions) + between) / static_cast<double>(per_group);
 }
 
 // One block of floats per thread of the next parallel region, allocated before it: nothing may throw inside.
@@ -257,20 +275,25 @@ void forward(const Geometry& g, const T* x, const float* gamma, const float* bet
       const int64_t at = sample * g.positions * g.channels + c0;
       float* const panel_mean = scratch.array(0);
       float* const panel_scale = scratch.array(1);
-      for_columns<SUM_WIDTH>(width, [&](auto constant, int64_t c, int w) {
-        channel_moments<constant.value>(x + at + c, g.positions, g.channels, w, panel_mean + c, panel_scale + c);
+      std::fill_n(panel_mean, width, 0.0f);
+      std::fill_n(panel_scale, width, 0.0f);
+      for_blocks<SUM_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
+        channel_moments<constant.value>(x + at + first * g.channels + c, first, rows, g.channels, w, panel_mean + c,
+                                        panel_scale + c);
       });
-      fold_moments(g.per_group, width, g.positions, panel_mean, panel_scale);
-      for (int64_t c = 0; c < width; ++c) {
-        const float r = static_cast<float>(1.0 / std::sqrt(static_cast<double>(panel_scale[c]) + eps));
-        const int64_t group = sample * g.groups + (c0 + c) / g.per_group;
+      const int64_t first_group = sample * g.groups + c0 / g.per_group;
+      for (int64_t c = 0, group = first_group; c < width; c += g.per_group, ++group) {
+        const double variance = fold_moments(g.per_group, g.positions, panel_mean + c, panel_scale + c);
         mean[group] = panel_mean[c];
-        rstd[group] = r;
-        panel_scale[c] = r * gamma[c0 + c];
+        rstd[group] = static_cast<float>(1.0 / std::sqrt(variance + eps));
+        for (int64_t k = c; k < c + g.per_group; ++k) {
+          panel_scale[k] = rstd[group] * gamma[c0 + k];
+        }
       }
-      for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
-        normalise<constant.value, SILU>(x + at + c, y + at + c, g.positions, g.channels, w, panel_mean + c,
-                                        panel_scale + c, beta + c0 + c);
+      for_blocks<MAP_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
+        const int64_t from = at + first * g.channels + c;
+        normalise<constant.value, SILU>(x + from, y + from, rows, g.channels, w, panel_mean + c, panel_scale + c,
+                                        beta + c0 + c);
       });
     }
   }
@@ -306,15 +329,17 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
       } else if constexpr (KEEP) {
         kept = scratch.array(4);
       }
-      for (int64_t c = 0; c < width; ++c) {
-        const int64_t group = sample * g.groups + (c0 + c) / g.per_group;
-        panel_mean[c] = mean[group];
-        panel_rstd[c] = rstd[group];
+      const int64_t first_group = sample * g.groups + c0 / g.per_group;
+      for (int64_t c = 0, group = first_group; c < width; c += g.per_group, ++group) {
+        std::fill_n(panel_mean + c, g.per_group, mean[group]);
+        std::fill_n(panel_rstd + c, g.per_group, rstd[group]);
       }
-      for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
-        channel_gradients<constant.value, SILU, KEEP>(x + at + c, dy + at + c, KEEP ? kept + c : nullptr, kept_stride,
-                                                      g.positions, g.channels, w, panel_mean + c, panel_rstd + c,
-                                                      gamma + c0 + c, beta + c0 + c, du + c, duxh + c);
+      for_blocks<MAP_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
+        const int64_t from = at + first * g.channels + c;
+        channel_gradients<constant.value, SILU, KEEP>(x + from, dy + from,
+                                                      KEEP ? kept + first * kept_stride + c : nullptr, kept_stride, rows,
+                                                      g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c,
+                                                      beta + c0 + c, du + c, duxh + c);
       });
       if (dx == nullptr) {
         continue;
@@ -330,16 +355,17 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
         std::fill_n(m1 + first, g.per_group, static_cast<float>(a / elements));
         std::fill_n(m2 + first, g.per_group, static_cast<float>(b / elements));
       }
-      for_columns<MAP_WIDTH>(width, [&](auto constant, int64_t c, int w) {
-        const auto finish = [&](const auto* from, int64_t from_stride) {
-          input_gradient<constant.value, SILU && !KEEP>(x + at + c, from, from_stride, dx + at + c, g.positions,
-                                                        g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c,
-                                                        beta + c0 + c, m1 + c, m2 + c);
+      for_blocks<MAP_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
+        const int64_t from = at + first * g.channels + c;
+        const auto finish = [&](const auto* gradient, int64_t gradient_stride) {
+          input_gradient<constant.value, SILU && !KEEP>(x + from, gradient, gradient_stride, dx + from, rows, g.channels,
+                                                        w, panel_mean + c, panel_rstd + c, gamma + c0 + c, beta + c0 + c,
+                                                        m1 + c, m2 + c);
         };
         if constexpr (KEEP) {
-          finish(kept + c, kept_stride);
+          finish(kept + first * kept_stride + c, kept_stride);
         } else {
-          finish(dy + at + c, g.channels);
+          finish(dy + from, g.channels);
         }
       });
     }
@@ -376,7 +402,7 @@ rt_status rt_group_norm_forward(const void* x, const float* gamma, const float* 
                                 int64_t n, int64_t positions, int64_t channels, int64_t groups, double eps, int32_t silu,
                                 int32_t dtype) {
   return rt::guarded([&] {
-    const Geometry geometry(n, positions, channels, groups);
+    const Geometry geometry(n, positions, channels, groups, dtype);
     rt::dispatch(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       with_flag(silu != 0, [&](auto fused) {
@@ -391,7 +417,7 @@ rt_status rt_group_norm_backward(const void* x, const void* dy, const float* gam
                                  const float* rstd, void* dx, float* dgamma, float* dbeta, int64_t n, int64_t positions,
                                  int64_t channels, int64_t groups, int32_t silu, int32_t dtype) {
   return rt::guarded([&] {
-    const Geometry geometry(n, positions, channels, groups);
+    const Geometry geometry(n, positions, channels, groups, dtype);
     rt::dispatch(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       with_flag(silu != 0, [&](auto fused) {

@@ -20,6 +20,8 @@ namespace {
 constexpr std::int64_t kPiece = std::int64_t{64} << 10;  // bytes of a long row that a thread takes at once
 constexpr std::int64_t kParallel = 8 * RT_PARALLEL_MIN;  // elements from which waking other threads pays
 constexpr std::int64_t kParallelBytes = 4 * kParallel;
+constexpr std::int64_t kLine = 64;       // bytes
+constexpr std::int64_t kShort = 512;     // bytes of a row that is copied line by line
 constexpr std::int64_t kTile = 32;  // side of the square that is transposed inside the first-level cache
 
 // Calls body(row, begin, end) for pieces of rows of `row` bytes, in parallel where that pays.
@@ -30,6 +32,22 @@ void for_pieces(std::int64_t rows, std::int64_t row, Body&& body) {
   for (std::int64_t task = 0; task < rows * parts; task++) {
     const std::int64_t begin = task % parts * kPiece;
     body(task / parts, begin, std::min(row, begin + kPiece));
+  }
+}
+
+// Short rows of whole cache lines: without a call for each.
+void copy_lines(const char* from, char* to, std::int64_t rows, std::int64_t row, std::int64_t from_stride,
+                std::int64_t to_stride) {
+  struct Line {
+    char bytes[kLine];
+  };
+#pragma omp parallel for schedule(static) if (rows * row > kParallelBytes)
+  for (std::int64_t r = 0; r < rows; r++) {
+    for (std::int64_t at = 0; at < row; at += kLine) {
+      Line line;
+      std::memcpy(&line, from + r * from_stride + at, kLine);
+      std::memcpy(to + r * to_stride + at, &line, kLine);
+    }
   }
 }
 
@@ -128,6 +146,10 @@ rt_status rt_copy_rows(const void* from, void* to, int64_t rows, int64_t row, in
   return rt::guarded([&] {
     const auto* source = static_cast<const char*>(from);
     auto* target = static_cast<char*>(to);
+    if (row % kLine == 0 && row <= kShort) {
+      copy_lines(source, target, rows, row, from_stride, to_stride);
+      return;
+    }
     for_pieces(rows, row, [=](std::int64_t r, std::int64_t begin, std::int64_t end) {
       std::memcpy(target + r * to_stride + begin, source + r * from_stride + begin, end - begin);
     });

@@ -37,6 +37,9 @@ public final class RetortStep implements StepWorker, AutoCloseable {
   private static final int SAMPLING_STEPS = 18;
   private static final int PROFILED = 3;
 
+  /// Steps before the profiled ones: most of what Java does in a step is compiled after them.
+  private static final int WARM_UP = 5;
+
   private final StepSpec spec;
   private final Backend backend;
   private final float[] clean;
@@ -114,7 +117,9 @@ public final class RetortStep implements StepWorker, AutoCloseable {
   private void profile(String row, Map<String, String> facts) {
     var profile = new KernelProfile(backend);
     try (var step = new RetortStep(spec, profile.backend())) {
-      step.run(row, true);
+      for (int i = 0; i < WARM_UP; i++) {
+        step.run(row, true);
+      }
       profile.clear();
       long started = System.nanoTime();
       for (int i = 0; i < PROFILED; i++) {

@@ -15,6 +15,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
 /// Times every kernel of a backend: calls, seconds, arithmetic and bytes, for each kernel and its
 /// shapes.
@@ -63,8 +64,36 @@ public final class KernelProfile {
 
   private record Key(Method kernel, List<Shape> shapes, DType type) {}
 
+  /// What was noted of one [Key]: numbers alone, so that noting costs little beside a small kernel.
+  private static final class Counter {
+    private final String family;
+    private final double flops;
+    private long calls;
+    private long nanoseconds;
+    private double bytes;
+
+    Counter(String family, double flops) {
+      this.family = family;
+      this.flops = flops;
+    }
+
+    Row row(Key key) {
+      return new Row(
+          family,
+          key.kernel.getName(),
+          key.shapes.stream().map(Shape::toString).collect(Collectors.joining(" ")),
+          key.type,
+          calls,
+          nanoseconds / 1e9,
+          flops * calls,
+          bytes);
+    }
+  }
+
+  private static final Object[] NOTHING = {};
+
   private final Backend backend;
-  private final Map<Key, Row> rows = new HashMap<>();
+  private final Map<Key, Counter> counters = new HashMap<>();
 
   public KernelProfile(Backend timed) {
     Map<Method, Object> families = new HashMap<>();
@@ -84,12 +113,12 @@ public final class KernelProfile {
 
   /// What was noted since the last [#clear], a row for each kernel, element type and shapes.
   public synchronized List<Row> rows() {
-    return List.copyOf(rows.values());
+    return counters.entrySet().stream().map(entry -> entry.getValue().row(entry.getKey())).toList();
   }
 
   /// Forgets what was noted.
   public synchronized void clear() {
-    rows.clear();
+    counters.clear();
   }
 
   private Object family(Backend timed, Method accessor) {
@@ -102,9 +131,9 @@ public final class KernelProfile {
             event.begin();
             long started = System.nanoTime();
             Object result = invoke(kernels, method, arguments);
-            double seconds = (System.nanoTime() - started) / 1e9;
+            long nanoseconds = System.nanoTime() - started;
             event.commit();
-            note(accessor.getName(), method, arguments, seconds);
+            note(accessor.getName(), method, arguments, nanoseconds);
             return result;
           });
     } catch (ReflectiveOperationException e) {
@@ -124,34 +153,27 @@ public final class KernelProfile {
     }
   }
 
-  private synchronized void note(String family, Method method, Object[] arguments, double seconds) {
-    List<Tensor> tensors = tensors(arguments == null ? new Object[0] : arguments);
-    List<Shape> shapes =
-        Memory.class.isAssignableFrom(method.getDeclaringClass())
-            ? List.of()
-            : tensors.stream().map(Tensor::shape).toList();
-    DType type = tensors.isEmpty() ? DType.F32 : tensors.getFirst().dtype();
-    var row =
-        new Row(
-            family,
-            method.getName(),
-            shapes.stream().map(Shape::toString).collect(Collectors.joining(" ")),
-            type,
-            1,
-            seconds,
-            flops(method, shapes),
-            tensors.stream().mapToDouble(Tensor::bytes).sum());
-    rows.merge(new Key(method, shapes, type), row, Row::plus);
-  }
-
-  private static List<Tensor> tensors(Object[] arguments) {
-    var tensors = new ArrayList<Tensor>();
-    for (Object argument : arguments) {
+  private synchronized void note(
+      String family, Method method, Object @Nullable [] arguments, long nanoseconds) {
+    boolean shaped = !Memory.class.isAssignableFrom(method.getDeclaringClass());
+    List<Shape> shapes = new ArrayList<>();
+    DType type = null;
+    double bytes = 0;
+    for (Object argument : arguments == null ? NOTHING : arguments) {
       if (argument instanceof Tensor tensor) {
-        tensors.add(tensor);
+        type = type == null ? tensor.dtype() : type;
+        bytes += tensor.bytes();
+        if (shaped) {
+          shapes.add(tensor.shape());
+        }
       }
     }
-    return tensors;
+    var key = new Key(method, shapes, type == null ? DType.F32 : type);
+    Counter counter =
+        counters.computeIfAbsent(key, each -> new Counter(family, flops(method, each.shapes)));
+    counter.calls++;
+    counter.nanoseconds += nanoseconds;
+    counter.bytes += bytes;
   }
 
   private static double flops(Method method, List<Shape> shapes) {

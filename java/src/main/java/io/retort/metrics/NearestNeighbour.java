@@ -2,6 +2,7 @@ package io.retort.metrics;
 
 import io.retort.data.Images;
 import java.util.Arrays;
+import java.util.stream.IntStream;
 
 /// `min over training images t of sqrt(mean over pixels of (x - t)^2)`: has an image been copied?
 ///
@@ -84,13 +85,16 @@ public final class NearestNeighbour {
     var distance = new double[images.count()];
     var index = new int[images.count()];
     for (int from = 0; from < images.count(); from += CHUNK) {
+      int first = from;
       Images chunk = Subset.range(images, from, Math.min(from + CHUNK, images.count()));
       float[][] bounds = lowerBounds(chunk);
-      for (int i = 0; i < chunk.count(); i++) {
-        index[from + i] = nearest(chunk, i, bounds[i]);
-        long squared = squaredDistance(chunk, i, index[from + i], Long.MAX_VALUE);
-        distance[from + i] = Math.sqrt((double) squared / training.imageSize());
-      }
+      IntStream.range(0, chunk.count())
+          .parallel()
+          .forEach(i -> {
+            index[first + i] = nearest(chunk, i, bounds[i]);
+            long squared = squaredDistance(chunk, i, index[first + i], Long.MAX_VALUE);
+            distance[first + i] = Math.sqrt((double) squared / training.imageSize());
+          });
     }
     return new Neighbours(distance, index);
   }
