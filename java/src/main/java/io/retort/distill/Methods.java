@@ -13,6 +13,7 @@ public final class Methods {
           Sid.KIND,
           Dmd.KIND,
           ConsistencyModel.KIND,
+          ContinuousConsistency.KIND,
           Gdd.KIND,
           SwiftBrush.KIND,
           GroupReward.KIND,
