@@ -17,6 +17,7 @@ public final class Methods {
           Gdd.KIND,
           SwiftBrush.KIND,
           GroupReward.KIND,
+          MultiStudent.KIND,
           ClassifierTraining.KIND);
 
   private Methods() {}
