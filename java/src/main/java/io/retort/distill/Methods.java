@@ -18,6 +18,7 @@ public final class Methods {
           SwiftBrush.KIND,
           GroupReward.KIND,
           MultiStudent.KIND,
+          TwinFlow.KIND,
           ClassifierTraining.KIND);
 
   private Methods() {}
