@@ -2,10 +2,12 @@ package io.retort.checkpoint;
 
 import io.retort.data.Json;
 import io.retort.diffusion.Denoiser;
+import io.retort.net.ClassExperts;
 import io.retort.tensor.ShapeException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
 import java.util.SequencedMap;
@@ -15,6 +17,11 @@ import org.jspecify.annotations.Nullable;
 /// family it comes from.
 public final class ModelConfig {
   private static final long MAX_BYTES = 1 << 20;
+
+  /// How many networks of this configuration there are, each for its part of the classes.
+  private static final String EXPERTS = "class_experts";
+
+  private static final int MOST_EXPERTS = 1 << 16;
 
   private ModelConfig() {}
 
@@ -56,6 +63,13 @@ public final class ModelConfig {
   ///
   /// @throws IllegalArgumentException naming the key that is wrong
   public static Denoiser denoiser(Map<String, @Nullable Object> config) {
+    if (config.containsKey(EXPERTS)) {
+      int parts = new ConfigKeys(config).integer(EXPERTS, 1, MOST_EXPERTS);
+      Map<String, @Nullable Object> one = new LinkedHashMap<>(config);
+      one.remove(EXPERTS);
+      Denoiser expert = denoiser(one);
+      return new Denoiser(new ClassExperts(expert.network(), parts), expert.preconditioning());
+    }
     try {
       return DiffusersConfig.recognises(config)
           ? DiffusersConfig.read(config)
@@ -67,6 +81,12 @@ public final class ModelConfig {
 
   /// The configuration of a denoiser, in writing order.
   public static SequencedMap<String, ? extends @Nullable Object> of(Denoiser denoiser) {
+    if (denoiser.network() instanceof ClassExperts experts) {
+      SequencedMap<String, @Nullable Object> several =
+          new LinkedHashMap<>(of(new Denoiser(experts.expert(), denoiser.preconditioning())));
+      several.put(EXPERTS, (long) experts.parts());
+      return several;
+    }
     SequencedMap<String, Object> json = EdmConfig.of(denoiser);
     SequencedMap<String, @Nullable Object> diffusers = DiffusersConfig.of(denoiser);
     if (json == null && diffusers == null) {

@@ -1,6 +1,9 @@
 package io.retort.checkpoint;
 
 import io.retort.data.Json;
+import io.retort.diffusion.Denoiser;
+import io.retort.distill.Method;
+import io.retort.net.DiffusionNet;
 import io.retort.tensor.Tensor;
 import io.retort.train.RoleState;
 import io.retort.train.Trainer;
@@ -23,6 +26,7 @@ import org.jspecify.annotations.Nullable;
 /// this is all that resuming needs.
 public final class TrainingCheckpoint {
   private static final String FORMAT = "retort.training.1";
+  private static final String TEACHER = "teacher";
   private static final String PATTERN = "step-%08d.safetensors";
 
   private TrainingCheckpoint() {}
@@ -36,10 +40,35 @@ public final class TrainingCheckpoint {
     writer.metadata("step", Long.toString(trainer.step()));
     writer.metadata("seed", Long.toString(trainer.spec().seed()));
     writer.metadata("calibration", Json.write(trainer.calibration()));
+    teacher(trainer).ifPresent(json -> writer.metadata(TEACHER, json));
     trainer.roles().forEach((name, role) -> declare(writer, name, role));
     writer.write(file);
     prune(folder, keep);
     return file;
+  }
+
+  /// The structure of the teacher, which a student need not have.
+  private static Optional<String> teacher(Trainer trainer) {
+    RoleState state = trainer.roles().get(Method.TEACHER);
+    return state != null && state.role().net() instanceof DiffusionNet network
+        ? Optional.of(
+            Json.write(ModelConfig.of(new Denoiser(network, trainer.spec().preconditioning()))))
+        : Optional.empty();
+  }
+
+  /// The structure of the teacher that a checkpoint's run learns from; empty in those of earlier
+  /// versions, whose students have it, too.
+  ///
+  /// @throws CheckpointException if the file is no checkpoint or says nonsense
+  public static Optional<Denoiser> teacher(Path file) {
+    try (SafetensorsReader reader = SafetensorsReader.open(file)) {
+      String json = reader.metadata().get(TEACHER);
+      return json == null
+          ? Optional.empty()
+          : Optional.of(ModelConfig.denoiser(Json.parseObject(json)));
+    } catch (IllegalArgumentException | Json.JsonException wrong) {
+      throw new CheckpointException(file, "", "metadata \"teacher\": " + wrong.getMessage());
+    }
   }
 
   private static void declare(SafetensorsWriter writer, String name, RoleState role) {

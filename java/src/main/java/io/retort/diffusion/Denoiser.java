@@ -4,6 +4,7 @@ import io.retort.diffusion.Preconditioning.Coefficients;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.ClassExperts;
 import io.retort.net.DiffusionNet;
 import io.retort.net.UNet;
 import io.retort.op.Add;
@@ -96,6 +97,19 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
     return combine(tape, parameters, x, coefficients, given);
   }
 
+  /// `F(c_in x, c_noise)` in float32: what the network itself says, dropout off.
+  ///
+  /// @param x noised images `(N, H, W, C)`
+  /// @param sigma noise level per sample, each > 0
+  /// @param labels as in [#denoise]
+  public Var predict(
+      Tape tape, Parameters parameters, Var x, float[] sigma, int @Nullable [] labels) {
+    check(x, sigma);
+    List<Coefficients> coefficients = coefficients(sigma);
+    Var input = scaled(tape, x, coefficients, Coefficients::in);
+    return predict(tape, parameters, input, coefficients, new Given(labels, null, null));
+  }
+
   /// The denoised images with the coefficients of each sample given: `x = signal clean + noise n`
   /// of [Level]s other than `signal = 1`.
   public Var denoise(
@@ -125,6 +139,9 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
   /// F in float32, without what else the network predicts.
   private Var predict(
       Tape tape, Parameters parameters, Var input, List<Coefficients> coefficients, Given given) {
+    if (network instanceof ClassExperts experts) {
+      return routed(experts, tape, parameters, input, coefficients, given);
+    }
     Var scaled = input.cast(compute);
     Var noise = conditioning(tape, coefficients);
     Var labels = oneHot(tape, given.labels, coefficients.size(), given.dropout);
@@ -146,6 +163,62 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
     int channels = network.imageChannels();
     Var image = raw.shape().last() == channels ? raw : tape.apply(new Slice(3, 0, channels), raw);
     return image.cast(DType.F32);
+  }
+
+  /// Each image by the expert of its class, in one call an expert.
+  private Var routed(
+      ClassExperts experts,
+      Tape tape,
+      Parameters parameters,
+      Var input,
+      List<Coefficients> coefficients,
+      Given given) {
+    int[] labels = given.labels == null ? new int[0] : given.labels;
+    if (labels.length != coefficients.size() || given.augmentation != null) {
+      throw new IllegalArgumentException(
+          "denoise: a model of several students needs a class for every image and takes no"
+              + " augmentation");
+    }
+    for (int label : labels) {
+      requireClass(label, experts.classes());
+    }
+    Denoiser expert = new Denoiser(experts.expert(), preconditioning, compute);
+    List<Var> made = new ArrayList<>();
+    List<Integer> order = new ArrayList<>();
+    for (int part = 0; part < experts.parts(); part++) {
+      int[] rows = experts.rows(labels, part);
+      if (rows.length > 0) {
+        Given theirs =
+            new Given(Arrays.stream(rows).map(row -> labels[row]).toArray(), null, given.dropout);
+        Var images = rows.length == labels.length ? input : chosen(input, rows);
+        List<Coefficients> levels = Arrays.stream(rows).mapToObj(coefficients::get).toList();
+        made.add(
+            expert.predict(
+                tape, experts.weights(tape.scope(), parameters, part), images, levels, theirs));
+        Arrays.stream(rows).forEach(order::add);
+      }
+    }
+    if (made.size() == 1) {
+      return made.getFirst();
+    }
+    Var all = Var.concat(0, made.getFirst(), made.subList(1, made.size()).toArray(Var[]::new));
+    int[] back = new int[order.size()];
+    for (int i = 0; i < back.length; i++) {
+      back[order.get(i)] = i;
+    }
+    return chosen(all, back);
+  }
+
+  /// Images in this order.
+  private static Var chosen(Var images, int[] rows) {
+    Shape shape = images.shape();
+    long pixels = shape.elements() / shape.dim(0);
+    Var ids =
+        images.tape().constant(Shape.of(rows.length), Arrays.stream(rows).asLongStream().toArray());
+    return images
+        .reshape(shape.dim(0), pixels)
+        .lookup(ids)
+        .reshape(shape.with(0, rows.length).dims());
   }
 
   private UNet augmented(int samples, int numbers) {
@@ -276,13 +349,17 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
         if (labels[i] == NO_CLASS || isDropped(i, dropout)) {
           continue;
         }
-        if (labels[i] < 0 || labels[i] >= classes) {
-          throw new IllegalArgumentException(
-              "denoise: a label must be in [0, " + classes + "), got " + labels[i]);
-        }
+        requireClass(labels[i], classes);
         rows[i * classes + labels[i]] = 1;
       }
     }
     return tape.constant(Shape.of(samples, classes), rows);
+  }
+
+  private static void requireClass(int label, int classes) {
+    if (label < 0 || label >= classes) {
+      throw new IllegalArgumentException(
+          "denoise: a label must be in [0, " + classes + "), got " + label);
+    }
   }
 }

@@ -41,8 +41,6 @@ public record ConsistencyModel(DiffusionNet network, Settings settings, long ste
           (settings, inputs) -> new ConsistencyModel(inputs.teacher(), settings, inputs.steps()),
           ConsistencyModel::ablations);
 
-  private static final double SMALLEST = KarrasSigmas.EDM.min();
-
   /// Where the second point of a path comes from.
   public enum Source {
     /// A step of the teacher: consistency distillation.
@@ -238,7 +236,7 @@ public record ConsistencyModel(DiffusionNet network, Settings settings, long ste
   private Points points(Nets nets, Batch real, Noise noise) {
     Tape tape = nets.tape();
     Nets untaught = nets.on(Tape.inference(tape.backend(), tape.scope()));
-    Levels levels = schedule().draw(settings.batch, noise);
+    Levels levels = schedule().draw(settings.batch, sigmas(nets), noise);
     Var clean = untaught.images(real, settings.batch);
     PhiloxKey shared = noise.key(Purpose.NOISE);
     PhiloxKey dropout = noise.key(Purpose.DROPOUT);
@@ -254,16 +252,22 @@ public record ConsistencyModel(DiffusionNet network, Settings settings, long ste
         tape.constant(x.value()), high, tape.constant(target.value()), levels.weight(), dropout);
   }
 
+  /// EDM's levels, as far as the networks know them.
+  private static KarrasSigmas sigmas(Nets nets) {
+    return KarrasSigmas.EDM.within(nets.preconditioning());
+  }
+
   /// `f_target(x_r, r)`, and x_r itself at the boundary.
   private Var target(Nets nets, Var x, double[] low, int[] labels, PhiloxKey dropout) {
     String role = schedule().hasTarget() ? TARGET : STUDENT;
+    double smallest = sigmas(nets).min();
     double[] inside = new double[low.length];
     double[] boundary = new double[low.length];
     double[] sigma = new double[low.length];
     for (int i = 0; i < low.length; i++) {
-      boundary[i] = low[i] <= SMALLEST * (1 + 1e-6) ? 1 : 0;
+      boundary[i] = low[i] <= smallest * (1 + 1e-6) ? 1 : 0;
       inside[i] = 1 - boundary[i];
-      sigma[i] = Math.max(low[i], SMALLEST);
+      sigma[i] = Math.max(low[i], smallest);
     }
     Var made = nets.denoise(role, x, floats(sigma), labels, dropout);
     return ScoreMatching.perSample(made, inside).add(ScoreMatching.perSample(x, boundary));
@@ -285,7 +289,7 @@ public record ConsistencyModel(DiffusionNet network, Settings settings, long ste
       boolean corrected = r > 0;
       first[i] = corrected ? (r - t) / (2 * t) : 0;
       second[i] = corrected ? (r - t) / (2 * r) : 0;
-      sigma[i] = Math.max(r, SMALLEST);
+      sigma[i] = Math.max(r, sigmas(nets).min());
     }
     Var denoised = nets.denoise(TEACHER, x, floats(levels.high()), labels);
     Var euler = ScoreMatching.perSample(x, kept).add(ScoreMatching.perSample(denoised, reached));

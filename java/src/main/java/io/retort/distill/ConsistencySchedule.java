@@ -32,7 +32,6 @@ record ConsistencySchedule(
     double ratio,
     int stages,
     long steps) {
-  private static final KarrasSigmas SIGMAS = KarrasSigmas.EDM;
   private static final double ECM_SLOPE = 8;
 
   /// Levels of a batch.
@@ -73,20 +72,22 @@ record ConsistencySchedule(
   }
 
   /// Draws the levels of a step.
-  Levels draw(int count, Noise noise) {
+  ///
+  /// @param sigmas what the networks can be asked for
+  Levels draw(int count, KarrasSigmas sigmas, Noise noise) {
     PhiloxKey key = noise.key(Purpose.TIME);
     Levels drawn = new Levels(new double[count], new double[count], new double[count]);
     int grid = levelsAt(noise.step());
     for (int i = 0; i < count; i++) {
       switch (curve) {
         case FIXED, CT ->
-            neighbours(drawn, i, (int) (Philox.uniform(key, i) * (grid - 1)), grid, 1);
+            neighbours(drawn, i, (int) (Philox.uniform(key, i) * (grid - 1)), sigmas, grid, 1);
         case ICT -> {
-          double log = logNormal(key, i, count, SIGMAS.min(), SIGMAS.max());
-          neighbours(drawn, i, below(Math.exp(log), grid), grid, 0);
+          double log = logNormal(key, i, count, sigmas.min(), sigmas.max());
+          neighbours(drawn, i, below(Math.exp(log), sigmas, grid), sigmas, grid, 0);
         }
         case ECM -> {
-          double high = Math.exp(logNormal(key, i, count, SIGMAS.min(), SIGMAS.max()));
+          double high = Math.exp(logNormal(key, i, count, sigmas.min(), sigmas.max()));
           double stage = Math.min(stages - 1, Math.floor(noise.step() * stages / (double) steps));
           double nearness = (1 + ECM_SLOPE / (1 + Math.exp(high))) / Math.pow(ratio, stage + 1);
           drawn.high[i] = high;
@@ -101,9 +102,10 @@ record ConsistencySchedule(
   /// Levels `index` and `index + 1` of an ascending grid.
   ///
   /// @param constant the weight, 0 for the inverse of their distance
-  private static void neighbours(Levels drawn, int i, int index, int grid, double constant) {
-    drawn.low[i] = SIGMAS.bin(index, grid);
-    drawn.high[i] = SIGMAS.bin(index + 1, grid);
+  private static void neighbours(
+      Levels drawn, int i, int index, KarrasSigmas sigmas, int grid, double constant) {
+    drawn.low[i] = sigmas.bin(index, grid);
+    drawn.high[i] = sigmas.bin(index + 1, grid);
     drawn.weight[i] = constant > 0 ? constant : 1 / (drawn.high[i] - drawn.low[i]);
   }
 
@@ -119,9 +121,9 @@ record ConsistencySchedule(
   }
 
   /// The index of the grid's largest level that is not above `sigma`, short of its last.
-  private static int below(double sigma, int grid) {
+  private static int below(double sigma, KarrasSigmas sigmas, int grid) {
     int index = 0;
-    while (index + 2 < grid && SIGMAS.bin(index + 1, grid) <= sigma) {
+    while (index + 2 < grid && sigmas.bin(index + 1, grid) <= sigma) {
       index++;
     }
     return index;

@@ -103,10 +103,7 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
 
   @Override
   public List<Role> roles() {
-    return List.of(
-        Role.frozen(TEACHER, network),
-        Role.copied(STUDENT, network, settings.student, true),
-        Role.copied(CRITIC, network, settings.critic, false));
+    return ScoreMatching.roles(network, settings.student, settings.critic);
   }
 
   @Override

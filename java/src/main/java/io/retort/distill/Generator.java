@@ -53,6 +53,11 @@ record Generator(List<Double> levels, boolean simulated) {
       return fromNoise(nets, labels, noise);
     }
     int level = (int) (Philox.uniform(noise.key(Purpose.TIME), 0) * levels.size());
+    return images(nets, labels, real, level, noise);
+  }
+
+  /// Images of one level, with gradients through the student's call there only.
+  Var images(Nets nets, int[] labels, Var real, int level, Noise noise) {
     if (level == 0) {
       return fromNoise(nets, labels, noise);
     }

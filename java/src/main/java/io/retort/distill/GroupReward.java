@@ -4,7 +4,6 @@ import io.retort.data.Batch;
 import io.retort.distill.MethodKind.Goal;
 import io.retort.grad.Var;
 import io.retort.net.DiffusionNet;
-import io.retort.op.EdmLoss;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
@@ -96,10 +95,7 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
 
   @Override
   public List<Role> roles() {
-    return List.of(
-        Role.frozen(TEACHER, network),
-        Role.copied(STUDENT, network, settings.student, true),
-        Role.copied(CRITIC, network, settings.critic, false));
+    return ScoreMatching.roles(network, settings.student, settings.critic);
   }
 
   @Override
@@ -140,10 +136,7 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
     Var fake = nets.left(GENERATED).orElseGet(() -> generate(nets, real, noise).detach());
-    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
-    EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
-    return WeightedSum.single(
-        "denoising", ScoreMatching.denoising(loss, nets, fake, sigma, labels(real), noise));
+    return ScoreMatching.critic(nets, sigmaData, fake, labels(real), noise);
   }
 
   private Var generate(Nets nets, Batch real, Noise noise) {

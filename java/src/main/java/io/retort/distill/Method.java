@@ -2,6 +2,7 @@ package io.retort.distill;
 
 import io.retort.data.Batch;
 import io.retort.grad.Var;
+import io.retort.net.Lora;
 import io.retort.net.Net;
 import java.util.List;
 import java.util.Map;
@@ -69,33 +70,51 @@ public interface Method {
   ///   training
   /// @param fixed names of the weights that stay as they are while the others learn; nothing may
   ///   decay then
+  /// @param adapts the role whose weights are adapted, where the net is a [Lora]
   record Role(
       String name,
       Net net,
       Optional<AdamSpec> optimizer,
       Optional<String> init,
       boolean averaged,
-      Predicate<String> fixed) {
+      Predicate<String> fixed,
+      Optional<String> adapts) {
     private static final Predicate<String> NONE = name -> false;
 
     /// A copy of the teacher that no phase trains.
     public static Role frozen(String name, Net net) {
-      return new Role(name, net, Optional.empty(), Optional.of(TEACHER), false, NONE);
+      return new Role(
+          name, net, Optional.empty(), Optional.of(TEACHER), false, NONE, Optional.empty());
     }
 
     /// A network that begins at random and only moves with [#blends].
     public static Role following(String name, Net net) {
-      return new Role(name, net, Optional.empty(), Optional.empty(), false, NONE);
+      return new Role(name, net, Optional.empty(), Optional.empty(), false, NONE, Optional.empty());
     }
 
     /// A network that begins as the teacher.
     public static Role copied(String name, Net net, AdamSpec optimizer, boolean averaged) {
-      return new Role(name, net, Optional.of(optimizer), Optional.of(TEACHER), averaged, NONE);
+      return new Role(
+          name,
+          net,
+          Optional.of(optimizer),
+          Optional.of(TEACHER),
+          averaged,
+          NONE,
+          Optional.empty());
     }
 
     /// A network that begins at random.
     public static Role drawn(String name, Net net, AdamSpec optimizer, boolean averaged) {
-      return new Role(name, net, Optional.of(optimizer), Optional.empty(), averaged, NONE);
+      return new Role(
+          name, net, Optional.of(optimizer), Optional.empty(), averaged, NONE, Optional.empty());
+    }
+
+    /// Adapters of another role, which begins unchanged and is never trained through them.
+    public static Role adapting(
+        String of, String name, Lora net, AdamSpec optimizer, boolean averaged) {
+      return new Role(
+          name, net, Optional.of(optimizer), Optional.empty(), averaged, NONE, Optional.of(of));
     }
 
     /// The same role with weights that stay as they are.
@@ -104,7 +123,7 @@ public interface Method {
         throw new IllegalArgumentException(
             "%s.decay must be 0 where some of its weights stay as they are".formatted(name));
       }
-      return new Role(name, net, optimizer, init, averaged, names);
+      return new Role(name, net, optimizer, init, averaged, names, adapts);
     }
 
     public boolean trainable() {
@@ -116,7 +135,8 @@ public interface Method {
   /// `trains`.
   ///
   /// @param from the first step it may run at
-  record Phase(String name, int every, long from, Set<String> trains, Loss loss) {
+  /// @param until the first step it may not run at any more
+  record Phase(String name, int every, long from, long until, Set<String> trains, Loss loss) {
     public Phase {
       trains = Set.copyOf(trains);
       if (every < 1) {
@@ -124,12 +144,16 @@ public interface Method {
       }
     }
 
+    public Phase(String name, int every, long from, Set<String> trains, Loss loss) {
+      this(name, every, from, Long.MAX_VALUE, trains, loss);
+    }
+
     public Phase(String name, int every, Set<String> trains, Loss loss) {
       this(name, every, 0, trains, loss);
     }
 
     public boolean runsAt(long step) {
-      return step >= from && step % every == 0;
+      return step >= from && step < until && step % every == 0;
     }
   }
 

@@ -13,9 +13,12 @@ public final class Methods {
           Sid.KIND,
           Dmd.KIND,
           ConsistencyModel.KIND,
+          ContinuousConsistency.KIND,
           Gdd.KIND,
           SwiftBrush.KIND,
           GroupReward.KIND,
+          MultiStudent.KIND,
+          TwinFlow.KIND,
           ClassifierTraining.KIND);
 
   private Methods() {}

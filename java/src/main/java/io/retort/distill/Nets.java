@@ -8,11 +8,13 @@ import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.net.DiffusionNet;
 import io.retort.net.DiscriminatorHead;
+import io.retort.net.Lora;
 import io.retort.net.Net;
 import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -23,8 +25,12 @@ import org.jspecify.annotations.Nullable;
 /// never into their weights.
 public final class Nets {
 
-  /// A role's structure with its current weights.
-  public record Player(Net net, Parameters parameters) {}
+  /// A role with its current weights.
+  public record Player(Method.Role role, Parameters parameters) {
+    Net net() {
+      return role.net();
+    }
+  }
 
   private final Tape tape;
   private final Map<String, Player> players;
@@ -32,6 +38,7 @@ public final class Nets {
   private final Preconditioning preconditioning;
   private final DType compute;
   private final StepValues step;
+  private final Map<String, Parameters> adapted = new HashMap<>();
 
   /// @param preconditioning of the roles that denoise
   /// @param compute type of the activations; weights and losses are float32
@@ -126,23 +133,36 @@ public final class Nets {
 
   /// D(x; sigma) of a role, dropout off.
   public Var denoise(String role, Var x, float[] sigma, int @Nullable [] labels) {
-    return denoise(role, x, sigma, labels, null);
+    return denoiser(role).denoise(tape, weights(role), x, sigma, labels, null);
+  }
+
+  /// D(x; sigma) of a role whose network is told more: a row of numbers a sample, dropout off.
+  public Var denoise(String role, Var x, float[] sigma, int @Nullable [] labels, float[] told) {
+    return denoiser(role).denoise(tape, weights(role), x, sigma, labels, told, null);
   }
 
   /// D(x; sigma) of a role with these dropout masks.
   public Var denoise(
       String role, Var x, float[] sigma, int @Nullable [] labels, @Nullable PhiloxKey dropout) {
-    return denoiser(role).denoise(tape, player(role).parameters(), x, sigma, labels, dropout);
+    return denoiser(role).denoise(tape, weights(role), x, sigma, labels, dropout);
+  }
+
+  /// What a role's network itself says, before it is made into an image, dropout off.
+  ///
+  /// @param exact with activations of float32, whatever the run's are
+  public Var predict(String role, Var x, float[] sigma, int @Nullable [] labels, boolean exact) {
+    Denoiser denoiser = denoiser(role).in(exact ? DType.F32 : compute);
+    return denoiser.predict(tape, weights(role), x, sigma, labels);
   }
 
   /// The last features `(N, side, side, channels)` of a role's encoder, in float32.
   public Var encode(String role, Var x, float[] sigma, int @Nullable [] labels) {
-    return output(denoiser(role).encode(tape, player(role).parameters(), x, sigma, labels, null));
+    return output(denoiser(role).encode(tape, weights(role), x, sigma, labels, null));
   }
 
   /// Logits `(N)` of a discriminator head on the encoder features of a role; large means real.
   public Var discriminate(String head, String role, Var x, float[] sigma, int @Nullable [] labels) {
-    Var features = denoiser(role).encode(tape, player(role).parameters(), x, sigma, labels, null);
+    Var features = denoiser(role).encode(tape, weights(role), x, sigma, labels, null);
     return switch (player(head).net()) {
       case DiscriminatorHead net -> output(net.apply(tape, player(head).parameters(), features));
       default ->
@@ -153,7 +173,24 @@ public final class Nets {
   private Denoiser denoiser(String role) {
     return switch (player(role).net()) {
       case DiffusionNet net -> new Denoiser(net, preconditioning, compute);
+      case Lora lora -> new Denoiser(lora.base(), preconditioning, compute);
       default -> throw new IllegalArgumentException("role " + role + " is not a denoiser");
+    };
+  }
+
+  /// What a denoiser is called with: a role's own weights, or those that it adapts; the latter are
+  /// made once a tape.
+  private Parameters weights(String role) {
+    Player player = player(role);
+    return switch (player.net()) {
+      case Lora lora ->
+          adapted.computeIfAbsent(
+              role,
+              name -> {
+                Player base = player(player.role().adapts().orElseThrow());
+                return lora.adapt(tape, base.parameters(), player.parameters());
+              });
+      default -> player.parameters();
     };
   }
 

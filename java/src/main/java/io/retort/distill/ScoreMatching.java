@@ -1,11 +1,15 @@
 package io.retort.distill;
 
 import io.retort.diffusion.KarrasSigmas;
+import io.retort.distill.Method.Role;
+import io.retort.distill.Method.Terms;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.DiffusionNet;
 import io.retort.op.EdmLoss;
 import io.retort.op.ScoreDifference;
 import io.retort.tensor.Shape;
+import java.util.List;
 
 /// Teacher and critic at noised student images: the score difference that moves the student, and
 /// the denoising loss that teaches the critic.
@@ -16,6 +20,23 @@ final class ScoreMatching {
   private static final int BINS = 1000;
 
   private ScoreMatching() {}
+
+  /// A frozen teacher; a student and a critic that begin as it.
+  static List<Role> roles(DiffusionNet network, AdamSpec student, AdamSpec critic) {
+    return List.of(
+        Role.frozen(Method.TEACHER, network),
+        Role.copied(Method.STUDENT, network, student, true),
+        Role.copied(Method.CRITIC, network, critic, false));
+  }
+
+  /// A critic phase of nothing but the denoising loss, at DMD2's levels and averaged over pixels.
+  ///
+  /// @param fake images without gradients
+  static Terms critic(Nets nets, double sigmaData, Var fake, int[] labels, Noise noise) {
+    float[] sigma = bins(nets, labels.length, noise);
+    EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
+    return WeightedSum.single("denoising", denoising(loss, nets, fake, sigma, labels, noise));
+  }
 
   /// DMD2's noise levels: uniform over 1000 bins of EDM's curve, as far as the networks know it.
   static float[] bins(Nets nets, int count, Noise noise) {

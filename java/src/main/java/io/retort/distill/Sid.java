@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /// Score identity distillation (SiD), and with a GAN term SiDA.
 ///
@@ -21,7 +22,9 @@ import java.util.Set;
 /// the channel mean of the critic's bottleneck, under the noise and levels of the denoising.
 /// Student phase: `scale sum (r - f) ((r - x) - alpha (r - f)) / w / N` with gradients through
 /// teacher r and critic f into the images. A student of several steps is matched at each of them,
-/// drawn uniformly (the uniform mixture of few-step SiD). Sources: Zhou et al. 2024 (arXiv
+/// drawn uniformly (the uniform mixture of few-step SiD); its guidance comes from the critic, which
+/// is not told the class (Zero-CFG), or is pushed away from it (Anti-CFG: `f = f_null - strength
+/// (f_class - f_null)`), while the teacher stays unguided. Sources: Zhou et al. 2024 (arXiv
 /// 2404.04057), algorithm 1; SiDA, arXiv 2410.14919; few steps, arXiv 2505.12674.
 public record Sid(DiffusionNet network, Settings settings, double sigmaData) implements Method {
 
@@ -31,7 +34,7 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
           Goal.STUDENT,
           "one- or few-step student: Fisher divergence through teacher and critic, optional GAN",
           "Zhou et al. 2024, arXiv 2404.04057, 2410.14919, 2505.12674",
-          List.of("fashion-mnist-sid", "fashion-mnist-sida"),
+          List.of("fashion-mnist-sid", "fashion-mnist-sida", "fashion-mnist-sid-few-step"),
           "none yet",
           Settings.DEFAULT,
           (settings, inputs) -> new Sid(inputs.teacher(), settings, inputs.sigmaData()),
@@ -40,12 +43,26 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
   private static final double FLOOR = 1e-5;
   private static final double CLAMP = 10;
 
+  /// What the critic knows of the class; the teacher is always told it.
+  public enum Guidance {
+    /// As much as the teacher.
+    NONE,
+    /// Nothing, neither here nor while it learns.
+    ZERO_CFG,
+    /// It is guided away from the class.
+    ANTI_CFG
+  }
+
   /// The method's numbers.
   ///
   /// @param teacher `builtin`, `train`, a run directory or a model file
   /// @param batch generated images a step, and real ones for the discriminator
   /// @param sigmaMax noise level the student starts from, the paper's init_sigma of 2.5
   /// @param steps of the student
+  /// @param mixture whether each of its steps is matched, or the last one alone
+  /// @param guidance what the critic knows of the class
+  /// @param strength of Anti-CFG, how far it is guided away
+  /// @param labelDropout how often the critic of Anti-CFG learns without the class
   /// @param alpha how much of the bias is taken out, 1.2; SiDA 1
   /// @param scale of the student's loss, 100
   /// @param highest largest time of the student's loss in units of 1, the paper's tmax of 800 of
@@ -63,6 +80,10 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
       int batch,
       double sigmaMax,
       int steps,
+      boolean mixture,
+      Guidance guidance,
+      double strength,
+      double labelDropout,
       double alpha,
       double scale,
       double highest,
@@ -82,6 +103,10 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
             32,
             2.5,
             1,
+            true,
+            Guidance.NONE,
+            1,
+            0.1,
             1.2,
             100,
             0.8,
@@ -99,6 +124,10 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
       Checks.teacher(teacher);
       Checks.require(batch >= 1, "batch must be at least 1, got " + batch);
       Checks.levels(sigmaMax, steps);
+      Checks.require(strength > 0, "strength must be above 0, got " + strength);
+      Checks.require(
+          labelDropout >= 0 && labelDropout < 1,
+          "label_dropout must be in [0, 1), got " + labelDropout);
       Checks.require(scale > 0, "scale must be above 0, got " + scale);
       Checks.require(highest > 0 && highest <= 1, "highest must be in (0, 1], got " + highest);
       Checks.require(stdLog > 0, "std_log must be above 0, got " + stdLog);
@@ -119,8 +148,11 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
   }
 
   /// @throws IllegalArgumentException if a discriminator is wanted and the network has no
-  ///   bottleneck for it
+  ///   bottleneck for it, or guidance and it has no null class
   public Sid {
+    Checks.require(
+        settings.guidance == Guidance.NONE || network.classes() > 0 && network.hasNullClass(),
+        "guidance must be none for a teacher without classes, or without a null class");
     if (settings.adversarial()) {
       Adversarial.requireBottleneck(network);
     }
@@ -129,6 +161,12 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
     controls.put("student_without_correction", "alpha=0");
+    if (settings.steps > 1 && settings.mixture) {
+      controls.put("student_without_mixture", "mixture=false");
+    }
+    if (settings.guidance != Guidance.NONE) {
+      controls.put("student_without_guidance", "guidance=none");
+    }
     if (settings.adversarial()) {
       controls.put("student_without_gan", "gan=0");
     }
@@ -147,10 +185,7 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
 
   @Override
   public List<Role> roles() {
-    return List.of(
-        Role.frozen(TEACHER, network),
-        Role.copied(STUDENT, network, settings.student, true),
-        Role.copied(CRITIC, network, settings.critic, false));
+    return ScoreMatching.roles(network, settings.student, settings.critic);
   }
 
   @Override
@@ -161,7 +196,7 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
   }
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
-    int[] labels = real.labels();
+    int[] labels = learnt(real, noise);
     Var fake = generate(nets, real, noise).detach();
     float[] sigma = noise.logNormal(settings.batch, settings.meanLog, settings.stdLog);
     PhiloxKey shared = noise.key(Purpose.NOISE);
@@ -189,26 +224,53 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
             KarrasSigmas.EDM, nets.preconditioning(), settings.batch, 1 - settings.highest);
     Var noised = noise.add(x, sigma);
     Var byTeacher = nets.denoise(TEACHER, noised, sigma, labels);
-    Var byCritic = nets.denoise(CRITIC, noised, sigma, labels);
+    Var byCritic = critic(nets, noised, sigma, labels);
     Var divergence = nets.tape().apply(new SidLoss(settings.alpha, FLOOR), x, byTeacher, byCritic);
     boolean adversarial = settings.adversarial() && noise.step() >= settings.ganFrom;
     WeightedSum sum = new WeightedSum(nets.tape());
     sum.add("divergence", settings.scale * (adversarial ? 1 - settings.gan : 1), divergence);
     if (adversarial) {
       double pixels = x.shape().elements() / (double) settings.batch;
-      Var deception = deception(logits(nets, noised, sigma, labels), distances(x, byTeacher));
+      Var deception = deception(logits(nets, noised, sigma, told(labels)), distances(x, byTeacher));
       sum.add("gan", settings.gan * settings.ganScale * pixels, deception);
     }
     return sum.terms();
   }
 
+  /// The critic's images in the student's loss.
+  private Var critic(Nets nets, Var noised, float[] sigma, int[] labels) {
+    Var seen = nets.denoise(CRITIC, noised, sigma, told(labels));
+    if (settings.guidance != Guidance.ANTI_CFG) {
+      return seen;
+    }
+    Var untold = nets.denoise(CRITIC, noised, sigma, null);
+    return untold.add(1 + settings.strength, seen, -settings.strength);
+  }
+
+  /// The classes as the critic is told them: none under Zero-CFG.
+  private int @Nullable [] told(int[] labels) {
+    return settings.guidance == Guidance.ZERO_CFG ? null : labels;
+  }
+
+  /// The classes that the critic learns with.
+  private int[] learnt(Batch real, Noise noise) {
+    return switch (settings.guidance) {
+      case NONE -> real.labels();
+      case ZERO_CFG -> noise.dropped(real.labels(), 1);
+      case ANTI_CFG -> noise.dropped(real.labels(), settings.labelDropout);
+    };
+  }
+
   private Var generate(Nets nets, Batch real, Noise noise) {
-    return new Generator(settings.levels(), true)
-        .images(nets, real.labels(), nets.images(real, settings.batch), noise);
+    Generator generator = new Generator(settings.levels(), true);
+    Var images = nets.images(real, settings.batch);
+    return settings.mixture
+        ? generator.images(nets, real.labels(), images, noise)
+        : generator.images(nets, real.labels(), images, settings.steps - 1, noise);
   }
 
   /// SiDA's discriminator has no weights of its own: `(N, side, side)`.
-  private static Var logits(Nets nets, Var noised, float[] sigma, int[] labels) {
+  private static Var logits(Nets nets, Var noised, float[] sigma, int @Nullable [] labels) {
     return nets.encode(CRITIC, noised, sigma, labels).mean(3);
   }
 

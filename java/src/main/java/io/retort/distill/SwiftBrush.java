@@ -4,7 +4,6 @@ import io.retort.data.Batch;
 import io.retort.distill.MethodKind.Goal;
 import io.retort.grad.Var;
 import io.retort.net.DiffusionNet;
-import io.retort.op.EdmLoss;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey.Purpose;
 import java.util.LinkedHashMap;
@@ -18,8 +17,9 @@ import java.util.Set;
 /// Student phase: `g = sigma_t^2 (e_teacher - e_critic)` in variance preserving terms, that is
 /// `sigma / (1 + sigma^2) (D_critic - D_teacher)`, both guided by the same scale towards the class;
 /// `mean(g^2) / 2` with g held constant. Then the critic's denoising loss, its classes dropped now
-/// and then so that it can be guided. Sources: Nguyen & Tran 2023 (arXiv 2312.05239), algorithm 1;
-/// PG-SB: Nguyen et al. 2024 (arXiv 2412.02687), section 3.1.
+/// and then so that it can be guided. The critic is a network of its own, or the teacher's with
+/// low-rank adapters. Sources: Nguyen & Tran 2023 (arXiv 2312.05239), algorithm 1; PG-SB: Nguyen et
+/// al. 2024 (arXiv 2412.02687), section 3.1.
 public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaData)
     implements Method {
 
@@ -29,7 +29,7 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
           Goal.STUDENT,
           "one-step student: variational score distillation with guidance, fixed or random (PG-SB)",
           "Nguyen & Tran 2023, arXiv 2312.05239; Nguyen et al. 2024, arXiv 2412.02687",
-          List.of("fashion-mnist-swiftbrush"),
+          List.of("fashion-mnist-swiftbrush", "fashion-mnist-swiftbrush-lora"),
           "none yet",
           Settings.DEFAULT,
           (settings, inputs) -> new SwiftBrush(inputs.teacher(), settings, inputs.sigmaData()),
@@ -45,6 +45,9 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
   /// @param guidanceHigh largest scale, drawn uniformly for every step (PG-SB); the smallest one
   ///   for a fixed scale
   /// @param labelDropout how often the critic is not told the class
+  /// @param lora the critic as adapters of the teacher, rank 0 for a whole network
+  /// @param studentLora the student as adapters of the teacher, likewise; its model has plain
+  ///   weights
   public record Settings(
       String teacher,
       int batch,
@@ -52,6 +55,8 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
       double guidance,
       double guidanceHigh,
       double labelDropout,
+      LoraSpec lora,
+      LoraSpec studentLora,
       AdamSpec student,
       AdamSpec critic)
       implements Distillation {
@@ -63,6 +68,8 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
             1,
             1,
             0.1,
+            LoraSpec.OFF,
+            LoraSpec.OFF,
             new AdamSpec(3e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360),
             new AdamSpec(5e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360));
 
@@ -85,10 +92,19 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
     }
   }
 
+  /// @throws IllegalArgumentException if the network has nothing that adapters were asked for
+  public SwiftBrush {
+    settings.lora.of(CRITIC, network, settings.critic, false);
+    settings.studentLora.of(STUDENT, network, settings.student, true);
+  }
+
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
     if (settings.guidanceHigh > settings.guidance) {
       controls.put("student_of_one_scale", "guidance=" + settings.guidanceHigh);
+    }
+    if (settings.lora.on()) {
+      controls.put("student_with_full_critic", "lora.rank=0");
     }
     return controls;
   }
@@ -107,8 +123,8 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
   public List<Role> roles() {
     return List.of(
         Role.frozen(TEACHER, network),
-        Role.copied(STUDENT, network, settings.student, true),
-        Role.copied(CRITIC, network, settings.critic, false));
+        settings.studentLora.of(STUDENT, network, settings.student, true),
+        settings.lora.of(CRITIC, network, settings.critic, false));
   }
 
   @Override
@@ -139,11 +155,8 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
     Var fake = generate(nets, real, noise).detach();
-    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
-    EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
     int[] labels = noise.dropped(real.labels(), settings.labelDropout);
-    return WeightedSum.single(
-        "denoising", ScoreMatching.denoising(loss, nets, fake, sigma, labels, noise));
+    return ScoreMatching.critic(nets, sigmaData, fake, labels, noise);
   }
 
   private Var generate(Nets nets, Batch real, Noise noise) {

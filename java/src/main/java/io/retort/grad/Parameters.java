@@ -10,6 +10,7 @@ import java.util.Collection;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.Predicate;
@@ -47,6 +48,41 @@ public final class Parameters implements AutoCloseable {
           new Parameter(this, entry.getKey(), values.view(scope, shape, offset), offset));
       offset += padded(shape);
     }
+  }
+
+  /// A view of an arena that others own.
+  private Parameters(Scope scope, Tensor values) {
+    this.scope = scope;
+    this.values = values;
+  }
+
+  /// The same values under parameters of their own, to which a tape can give other values without
+  /// touching these ([Tape#substitute]); freed with `within`.
+  public Parameters alias(Scope within) {
+    Parameters alias = new Parameters(within, values.view(within, values.shape()));
+    byName.forEach((name, parameter) -> {
+      Tensor value = values.view(within, parameter.shape(), parameter.offset());
+      alias.byName.put(name, new Parameter(alias, name, value, parameter.offset()));
+    });
+    return alias;
+  }
+
+  /// The parameters whose names begin with `prefix`, under what follows it: one network of several
+  /// in an arena, declared without others between. They stay this network's: its gradients, its to
+  /// train. Freed with `within`.
+  ///
+  /// @throws IllegalArgumentException if there are none
+  public Parameters part(Scope within, String prefix) {
+    List<Parameter> members =
+        byName.values().stream().filter(each -> each.name().startsWith(prefix)).toList();
+    if (members.isEmpty()) {
+      throw new IllegalArgumentException("parameters: no parameter begins with " + prefix);
+    }
+    long first = members.getFirst().offset();
+    long end = members.getLast().offset() + padded(members.getLast().shape());
+    Parameters part = new Parameters(within, values.view(within, Shape.of(end - first), first));
+    members.forEach(each -> part.byName.put(each.name().substring(prefix.length()), each));
+    return part;
   }
 
   private static long padded(Shape shape) {

@@ -97,6 +97,16 @@ public final class Tape {
                 : constant(p.value()));
   }
 
+  /// Takes `value` for a weight of this tape from here on.
+  public void substitute(Parameter parameter, Var value) {
+    if (!value.shape().equals(parameter.shape())) {
+      throw new ShapeException(
+          "substitute: %s must be %s, got %s"
+              .formatted(parameter.name(), parameter.shape(), value.shape()));
+    }
+    parameters.put(parameter, value);
+  }
+
   /// Runs an op on values of this tape.
   ///
   /// @throws ShapeException if the inputs do not fit the op

@@ -133,6 +133,36 @@ public final class SongUNet implements UNet {
       }
     }
 
+    /// The same network with a first level of another width, and all others in proportion.
+    public Config ofWidth(int width) {
+      return new Config(
+          resolution,
+          imageChannels,
+          classes,
+          width,
+          multipliers,
+          blocks,
+          attention,
+          dropout,
+          augmentation,
+          variant);
+    }
+
+    /// The same network, told a row of `length` numbers with every image.
+    public Config told(int length) {
+      return new Config(
+          resolution,
+          imageChannels,
+          classes,
+          channels,
+          multipliers,
+          blocks,
+          attention,
+          dropout,
+          length,
+          variant);
+    }
+
     Pyramid pyramid() {
       return new Pyramid(resolution, channels, multipliers);
     }

@@ -31,6 +31,11 @@ public final class Plan {
     }
   }
 
+  /// Declares all that another plan does, under names with a prefix.
+  public void include(String prefix, Plan other) {
+    other.entries.forEach((name, entry) -> add(prefix + name, entry.shape(), entry.init()));
+  }
+
   /// Names and shapes in declaration order.
   public SequencedMap<String, Shape> shapes() {
     SequencedMap<String, Shape> shapes = new LinkedHashMap<>();

@@ -13,11 +13,14 @@ import io.retort.distill.Method;
 import io.retort.distill.MethodKind.Goal;
 import io.retort.distill.MethodKind.Inputs;
 import io.retort.grad.Parameters;
+import io.retort.net.ClassExperts;
 import io.retort.net.DiffusionNet;
 import io.retort.net.LeNet;
+import io.retort.net.Net;
 import io.retort.net.SongUNet;
 import io.retort.op.Backend;
 import io.retort.recipe.Recipe.Network;
+import io.retort.tensor.Scope;
 import io.retort.tensor.ShapeException;
 import io.retort.train.RoleState;
 import io.retort.train.TrainSpec;
@@ -59,10 +62,14 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
 
   /// A trainer that continues from a checkpoint of the same recipe; needs no teacher file.
   ///
-  /// @param config the `config.json` of the run
+  /// @param config the `config.json` of the run: the teacher's structure, where the checkpoint does
+  ///   not say it
   public Trainer restored(Path checkpoint, Path config) {
     Trainer trainer =
-        recipe.kind().goal() == Goal.STUDENT ? distilling(ModelConfig.read(config)) : fromNothing();
+        recipe.kind().goal() == Goal.STUDENT
+            ? distilling(
+                TrainingCheckpoint.teacher(checkpoint).orElseGet(() -> ModelConfig.read(config)))
+            : fromNothing();
     try {
       TrainingCheckpoint.load(checkpoint, trainer);
       return trainer;
@@ -152,13 +159,29 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
         .roles()
         .forEach((name, state) -> {
           if (state.role().init().isPresent()) {
-            state.weights().copyFrom(teacher.parameters());
+            begin(state.role().net(), state.weights(), teacher.parameters());
             if (state.average() != null) {
-              state.average().copyFrom(teacher.parameters());
+              state.average().copyFrom(state.weights());
             }
           }
         });
     return trainer;
+  }
+
+  /// Copies the teacher's weights into a network of its structure, or into each of several; weights
+  /// that the teacher does not have stay as they were drawn.
+  private void begin(Net net, Parameters weights, Parameters teacher) {
+    if (net instanceof ClassExperts experts) {
+      try (Scope scope = new Scope(backend.memory())) {
+        for (int part = 0; part < experts.parts(); part++) {
+          begin(experts.expert(), experts.weights(scope, weights, part), teacher);
+        }
+      }
+    } else if (weights.count() == teacher.count()) {
+      weights.copyFrom(teacher);
+    } else {
+      teacher.all().forEach(given -> weights.get(given.name()).value().copyFrom(given.value()));
+    }
   }
 
   private TrainSpec spec(Preconditioning preconditioning) {

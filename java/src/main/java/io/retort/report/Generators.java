@@ -11,6 +11,7 @@ import io.retort.distill.Method;
 import io.retort.distill.MethodKind.Goal;
 import io.retort.grad.Parameters;
 import io.retort.net.DiffusionNet;
+import io.retort.net.Lora;
 import io.retort.op.Backend;
 import io.retort.recipe.Recipe;
 import io.retort.train.RoleState;
@@ -50,7 +51,9 @@ final class Generators {
     }
     RoleState student = trainer.roles().get(Method.STUDENT);
     if (student != null) {
-      samplers.put(STUDENT, student(recipe, backend, denoiser(student, trainer), student.best()));
+      samplers.put(
+          STUDENT,
+          student(recipe, backend, denoiser(student, trainer), trainer.sampled(Method.STUDENT)));
     }
     return samplers;
   }
@@ -100,6 +103,8 @@ final class Generators {
     return switch (role.role().net()) {
       case DiffusionNet network ->
           new Denoiser(network, trainer.spec().preconditioning(), trainer.spec().compute());
+      case Lora lora ->
+          new Denoiser(lora.base(), trainer.spec().preconditioning(), trainer.spec().compute());
       default -> throw new IllegalStateException(role.role().name() + " draws no images");
     };
   }

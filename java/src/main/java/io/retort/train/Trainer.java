@@ -11,6 +11,7 @@ import io.retort.distill.StepValues;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.Lora;
 import io.retort.op.Backend;
 import io.retort.optim.Adam;
 import io.retort.optim.WeightBlend;
@@ -40,6 +41,7 @@ public final class Trainer implements AutoCloseable {
   private final Method method;
   private final TrainSpec spec;
   private final SequencedMap<String, RoleState> roles;
+  private final Map<String, Parameters> merged = new HashMap<>();
   private Map<String, Double> calibration = Map.of();
   private long step;
 
@@ -70,6 +72,20 @@ public final class Trainer implements AutoCloseable {
 
   public TrainSpec spec() {
     return spec;
+  }
+
+  /// The weights to sample a role with: its average if there is one. Of adapters the adapted
+  /// network's, merged as they are now; the trainer keeps them.
+  public Parameters sampled(String role) {
+    RoleState state = state(role);
+    if (!(state.role().net() instanceof Lora lora)) {
+      return state.best();
+    }
+    Parameters base = state(state.role().adapts().orElseThrow()).weights();
+    Parameters into =
+        merged.computeIfAbsent(role, name -> lora.base().plan().allocate(backend.memory()));
+    lora.merge(backend, base, state.best(), into);
+    return into;
   }
 
   /// Steps completed.
@@ -202,8 +218,7 @@ public final class Trainer implements AutoCloseable {
 
   private Nets nets(Tape tape, StepValues left) {
     Map<String, Nets.Player> players = new HashMap<>();
-    roles.forEach(
-        (name, role) -> players.put(name, new Nets.Player(role.role().net(), role.weights())));
+    roles.forEach((name, role) -> players.put(name, new Nets.Player(role.role(), role.weights())));
     return new Nets(tape, players, calibration, spec.preconditioning(), spec.compute(), left);
   }
 
@@ -218,5 +233,6 @@ public final class Trainer implements AutoCloseable {
   @Override
   public void close() {
     roles.values().forEach(RoleState::close);
+    merged.values().forEach(Parameters::close);
   }
 }

@@ -10,6 +10,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.retort.MethodStepTest;
 import io.retort.MethodSteps.Taken;
 import io.retort.diffusion.KarrasSigmas;
+import io.retort.diffusion.Preconditioning;
 import io.retort.distill.ConsistencyModel.Curve;
 import io.retort.distill.ConsistencySchedule.Levels;
 import io.retort.grad.Var;
@@ -79,7 +80,7 @@ class ConsistencyModelTest implements MethodStepTest {
   @EnumSource(Curve.class)
   void levelsAreOrderedAndWeighted(Curve curve) {
     ConsistencySchedule schedule = schedule(curve, 18, 4, 100);
-    Levels levels = schedule.draw(2000, new Noise(1, 99, 0));
+    Levels levels = schedule.draw(2000, KarrasSigmas.EDM, new Noise(1, 99, 0));
 
     for (int i = 0; i < 2000; i++) {
       double high = levels.high()[i];
@@ -94,12 +95,27 @@ class ConsistencyModelTest implements MethodStepTest {
     }
   }
 
+  /// NCSN++ knows levels from 0.02 on: nothing below is asked for, but for the image itself.
+  @ParameterizedTest
+  @EnumSource(Curve.class)
+  void levelsAreThoseTheNetworksKnow(Curve curve) {
+    KarrasSigmas known = KarrasSigmas.EDM.within(new Preconditioning.Ve(0.02, 50));
+    Levels levels = schedule(curve, 18, 4, 100).draw(2000, known, new Noise(1, 99, 0));
+
+    for (int i = 0; i < 2000; i++) {
+      assertThat(levels.high()[i]).isBetween(0.02, 50.001);
+      if (curve != Curve.ECM) {
+        assertThat(levels.low()[i]).isGreaterThan(0.0199);
+      }
+    }
+  }
+
   /// `r = t (1 - n(t) / q^(stage + 1))`, `n(t) = 1 + 8 sigmoid(-t)`; nothing of t is left early on.
   @Test
   void ecmLevelsComeNearerStageByStage() {
     ConsistencySchedule schedule = schedule(Curve.ECM, 18, 4, 80);
-    Levels early = schedule.draw(500, new Noise(1, 0, 0));
-    Levels late = schedule.draw(500, new Noise(1, 79, 0));
+    Levels early = schedule.draw(500, KarrasSigmas.EDM, new Noise(1, 0, 0));
+    Levels late = schedule.draw(500, KarrasSigmas.EDM, new Noise(1, 79, 0));
 
     for (int i = 0; i < 500; i++) {
       double t = late.high()[i];
@@ -117,7 +133,7 @@ class ConsistencyModelTest implements MethodStepTest {
     return stage.with(nets -> {
       Noise noise = stage.noise(0);
       int[] labels = stage.batch().labels(BATCH);
-      Levels levels = schedule.draw(BATCH, noise);
+      Levels levels = schedule.draw(BATCH, KarrasSigmas.EDM, noise);
       PhiloxKey key = noise.key(Purpose.NOISE);
       Var clean = nets.images(stage.batch(), BATCH);
       float[] high = floats(levels.high());

@@ -9,6 +9,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.retort.MethodStepTest;
 import io.retort.MethodSteps.Taken;
+import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.KarrasSigmas;
 import io.retort.distill.Stage.Outcome;
 import io.retort.grad.Var;
@@ -233,5 +234,105 @@ class SidTest implements MethodStepTest {
 
     assertThat(several.losses().keySet()).isEqualTo(golden().keySet());
     assertThat(several.losses()).isNotEqualTo(take().losses());
+  }
+
+  private static double[] minus(double[] a, double factor, double[] b) {
+    double[] difference = new double[a.length];
+    for (int i = 0; i < a.length; i++) {
+      difference[i] = a[i] - factor * b[i];
+    }
+    return difference;
+  }
+
+  /// The critic's images in the divergence, from its answers with and without the class.
+  private interface Guided {
+    double[] of(double[] told, double[] untold);
+  }
+
+  private void guidedDivergenceIs(Guided critic, String... sets) {
+    try (Stage stage = new Stage(recipe(sets)).perturbed(Method.CRITIC, 0.05)) {
+      Seen seen =
+          stage.with(nets -> {
+            Noise noise = stage.noise(1);
+            int[] labels = stage.batch().labels(BATCH);
+            Var latents = noise.normal(nets.tape(), nets.images(Method.STUDENT, BATCH), 2.5);
+            float[] start = new float[BATCH];
+            Arrays.fill(start, 2.5f);
+            Var x = nets.denoise(Method.STUDENT, latents, start, labels);
+            float[] sigma = noise.places(KarrasSigmas.EDM, BATCH, 0.2);
+            Var noised = noise.add(x, sigma);
+            double[] told = doubles(nets.denoise(Method.CRITIC, noised, sigma, labels));
+            double[] untold = doubles(nets.denoise(Method.CRITIC, noised, sigma, null));
+            return new Seen(
+                doubles(x),
+                doubles(nets.denoise(Method.TEACHER, noised, sigma, labels)),
+                critic.of(told, untold),
+                new double[0]);
+          });
+      double expected = seen.divergence(seen.weights());
+
+      assertThat(stage.phase(1).parts().get("divergence"))
+          .isCloseTo(expected, within(1e-4 * Math.abs(expected)));
+    }
+  }
+
+  @Test
+  void zeroCfgAsksTheCriticWithoutTheClass() {
+    guidedDivergenceIs((told, untold) -> untold, "sid.gan=0", "sid.guidance=zero_cfg");
+  }
+
+  @Test
+  void antiCfgGuidesTheCriticAway() {
+    guidedDivergenceIs(
+        (told, untold) -> minus(minus(untold, 0.7, told), -0.7, untold),
+        "sid.gan=0",
+        "sid.guidance=anti_cfg",
+        "sid.strength=0.7");
+  }
+
+  /// Under Zero-CFG the critic learns without the class, too: what it is told of it moves nothing.
+  @Test
+  void theCriticOfZeroCfgNeverHearsTheClass() {
+    try (Stage stage = new Stage(recipe("sid.guidance=zero_cfg"))) {
+      Noise noise = stage.noise(0);
+      int[] labels = noise.dropped(stage.batch().labels(), 1);
+      assertThat(labels).containsOnly(Denoiser.NO_CLASS);
+      float[] gradient = stage.phase(0).gradients().get(Method.CRITIC);
+      long from = stage.weights(Method.CRITIC).get("model.map_label.weight").offset();
+      long count = stage.weights(Method.CRITIC).get("model.map_label.weight").shape().elements();
+
+      assertThat(norm(gradient)).isPositive();
+      assertThat(Arrays.copyOfRange(gradient, (int) from, (int) (from + count))).containsOnly(0f);
+    }
+  }
+
+  @Test
+  void withoutTheMixtureTheLastStepAloneIsMatched() {
+    try (Stage stage = new Stage(recipe("sid.steps=2", "sid.mixture=false", "sid.gan=0"))) {
+      double[] expected =
+          stage.with(nets -> {
+            Noise noise = stage.noise(1);
+            int[] labels = stage.batch().labels(BATCH);
+            List<Double> levels = Generator.levels(2.5, 2);
+            Var latents = noise.normal(nets.tape(), nets.images(Method.STUDENT, BATCH), 2.5);
+            float[] first = new float[BATCH];
+            Arrays.fill(first, 2.5f);
+            float[] second = new float[BATCH];
+            Arrays.fill(second, levels.get(1).floatValue());
+            Var x = nets.denoise(Method.STUDENT, latents, first, labels);
+            return doubles(nets.denoise(Method.STUDENT, noise.add(x, second), second, labels));
+          });
+      double[] made =
+          stage.with(nets -> {
+            Generator generator = new Generator(Generator.levels(2.5, 2), true);
+            Var real = nets.images(stage.batch(), BATCH);
+            return doubles(
+                generator.images(nets, stage.batch().labels(BATCH), real, 1, stage.noise(1)));
+          });
+
+      assertThat(made).isEqualTo(expected);
+    }
+    assertThat(take("sid.steps=2", "sid.mixture=false").losses())
+        .isNotEqualTo(take("sid.steps=2").losses());
   }
 }

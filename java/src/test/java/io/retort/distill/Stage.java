@@ -109,8 +109,7 @@ final class Stage implements AutoCloseable {
     Map<String, Nets.Player> players = new HashMap<>();
     trainer
         .roles()
-        .forEach(
-            (name, role) -> players.put(name, new Nets.Player(role.role().net(), role.weights())));
+        .forEach((name, role) -> players.put(name, new Nets.Player(role.role(), role.weights())));
     return new Nets(
         tape,
         players,
