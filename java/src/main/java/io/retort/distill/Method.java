@@ -3,6 +3,7 @@ package io.retort.distill;
 import io.retort.data.Batch;
 import io.retort.grad.Var;
 import io.retort.net.Net;
+import io.retort.tensor.PhiloxKey;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -43,6 +44,14 @@ public interface Method {
 
   /// Weights that move towards other weights after the phases of a step. Empty for most methods.
   default List<Blend> blends(long step) {
+    return List.of();
+  }
+
+  /// Weights that begin anew after the phases of a step, what their optimizer knows too. Empty for
+  /// most methods.
+  ///
+  /// @param noise of the step, apart from that of its phases
+  default List<Redraw> redraws(Noise noise) {
     return List.of();
   }
 
@@ -116,7 +125,8 @@ public interface Method {
   /// `trains`.
   ///
   /// @param from the first step it may run at
-  record Phase(String name, int every, long from, Set<String> trains, Loss loss) {
+  /// @param until the first step it may not run at any more
+  record Phase(String name, int every, long from, long until, Set<String> trains, Loss loss) {
     public Phase {
       trains = Set.copyOf(trains);
       if (every < 1) {
@@ -124,12 +134,16 @@ public interface Method {
       }
     }
 
+    public Phase(String name, int every, long from, Set<String> trains, Loss loss) {
+      this(name, every, from, Long.MAX_VALUE, trains, loss);
+    }
+
     public Phase(String name, int every, Set<String> trains, Loss loss) {
       this(name, every, 0, trains, loss);
     }
 
     public boolean runsAt(long step) {
-      return step >= from && step % every == 0;
+      return step >= from && step < until && step % every == 0;
     }
   }
 
@@ -144,6 +158,12 @@ public interface Method {
       }
     }
   }
+
+  /// Weights of a role that are drawn again from its network's initial laws.
+  ///
+  /// @param names which of them
+  /// @param key of the numbers they are drawn with
+  record Redraw(String role, Predicate<String> names, PhiloxKey key) {}
 
   /// A pure function of networks, a batch and noise.
   @FunctionalInterface

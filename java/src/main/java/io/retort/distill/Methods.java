@@ -16,6 +16,9 @@ public final class Methods {
           Gdd.KIND,
           SwiftBrush.KIND,
           GroupReward.KIND,
+          NitroFusion.KIND,
+          Adm.KIND,
+          Snoopi.KIND,
           ClassifierTraining.KIND);
 
   private Methods() {}

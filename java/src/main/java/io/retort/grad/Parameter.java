@@ -36,6 +36,11 @@ public final class Parameter {
     return value;
   }
 
+  /// Where it begins in the arenas of its network, and in others of their layout.
+  public long offset() {
+    return offset;
+  }
+
   /// Where gradients accumulate; zero it with [Parameters#zeroGradients].
   public Tensor gradient() {
     Tensor made = gradient;
