@@ -19,6 +19,7 @@ public final class Methods {
           NitroFusion.KIND,
           Adm.KIND,
           Snoopi.KIND,
+          FlashDmd.KIND,
           ClassifierTraining.KIND);
 
   private Methods() {}

@@ -6,6 +6,7 @@ import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.ConvClassifier;
 import io.retort.net.DiffusionNet;
 import io.retort.net.DiscriminatorHead;
 import io.retort.net.FeatureHeads;
@@ -171,6 +172,14 @@ public final class Nets {
     return net.apply(tape, player(heads).parameters(), features, classes, chosen).stream()
         .map(this::output)
         .toList();
+  }
+
+  /// The network of a role that classifies images.
+  ConvClassifier classifier(String role) {
+    return switch (player(role).net()) {
+      case ConvClassifier net -> net;
+      default -> throw new IllegalArgumentException("role " + role + " is not a classifier");
+    };
   }
 
   private Denoiser denoiser(String role) {
