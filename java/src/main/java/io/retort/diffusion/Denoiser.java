@@ -97,7 +97,7 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
   ///
   /// For networks whose class enters through a linear layer. A class is a prompt of one token, to
   /// which attention is its value: this is negative-away steer attention for such prompts. Source:
-  /// SNOOPI, Nguyen et al. 2024 (arXiv 2412.02687), eq. 7.
+  /// SNOOPI, Nguyen et al. 2024 (arXiv 2412.02687).
   public Var steered(
       Tape tape, Parameters parameters, Var x, float[] sigma, int[] labels, Away away) {
     return denoise(tape, parameters, x, sigma, new Given(labels, null, away, null));

@@ -27,8 +27,7 @@ import java.util.Set;
 /// one noised image x_t of the student, `x_f` is a short Euler step of the critic and `x_r` one of
 /// the teacher; heads on the teacher at the level the steps arrive at tell them apart; the
 /// student's gradient runs through the critic's input. The critic learns to denoise the student's
-/// images. No real image is looked at. Source: Lu et al. 2025 (arXiv 2507.18569), sections 3.2 and
-/// 3.3.
+/// images. No real image is looked at. Source: Lu et al. 2025 (arXiv 2507.18569).
 public record Adm(
     DiffusionNet network, Settings settings, double sigmaData, ConvDiscriminator pixelNet)
     implements Method {

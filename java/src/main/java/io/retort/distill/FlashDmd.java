@@ -26,7 +26,7 @@ import java.util.Set;
 /// against that of the student of that step: `-ln sigmoid(beta (d_w - d_l))`, `d = -w(sigma) (mean
 /// |D(x_s) - x|^2 - mean |D_reference(x_s) - x|^2)`, while the distillation goes on every
 /// `jointEvery` steps. Source: Flash-DMD, 2025 (arXiv 2511.20549); the preference loss after
-/// Wallace et al. 2023 (arXiv 2311.12908), eq. 14.
+/// Wallace et al. 2023 (arXiv 2311.12908).
 public record FlashDmd(DiffusionNet network, Settings settings, double sigmaData)
     implements Method {
   public static final String HEADS = "heads";

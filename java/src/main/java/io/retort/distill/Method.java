@@ -36,6 +36,11 @@ public interface Method {
   /// Images one step consumes; the loader makes batches of this size.
   int batch();
 
+  /// How many images of the set the method is given, the first ones; 0 for all.
+  default int shots() {
+    return 0;
+  }
+
   /// Numbers found once, before the first step, from the initial networks; they are kept with the
   /// run, so that resuming equals never having stopped. Empty for most methods.
   default Map<String, Double> calibrate(Nets nets, Batch batch, Noise noise) {

@@ -20,6 +20,7 @@ public final class Methods {
           Adm.KIND,
           Snoopi.KIND,
           FlashDmd.KIND,
+          UniDad.KIND,
           ClassifierTraining.KIND);
 
   private Methods() {}

@@ -25,7 +25,7 @@ import java.util.Set;
 /// of the heads that know this level; student and discriminator play with these. Before it the
 /// student learns to make the teacher's images of the teacher's noise in one step. A student of
 /// several levels gets them one after another, the first one first. Source: Chen et al. 2024 (arXiv
-/// 2412.02030), sections 3.2 to 3.4.
+/// 2412.02030).
 public record NitroFusion(DiffusionNet network, Settings settings) implements Method {
   public static final String POOL = "pool";
 

@@ -21,7 +21,7 @@ import java.util.Set;
 /// Rewards of different units are mixed by what sets an image apart from others, in standard
 /// deviations. The classifier learns from the real images of every step, beside the method; it
 /// knows nothing of generated ones. Both rewards have gradients for the images. Sources: ours; the
-/// deviations after Shao et al. 2024 (GRPO, arXiv 2402.03300), section 4.1.
+/// deviations after Shao et al. 2024 (GRPO, arXiv 2402.03300).
 ///
 /// @param confidence weight of the probability that the classifier gives the wanted class
 /// @param sharpness weight of the mean absolute Laplacian

@@ -22,8 +22,7 @@ import java.util.Set;
 /// and how much, `a`; the student is given `class - a other`. The teacher is guided away from that
 /// class, `(1 - k) D(other) + k D(class)`, the critic, which never hears of it, from no class. `g =
 /// sigma / (1 + sigma^2) (D_critic - D_teacher)`; `mean(g^2) / 2` with g held constant. Then the
-/// critic's denoising loss on the same images. Source: Nguyen et al. 2024 (arXiv 2412.02687),
-/// sections 3.1 and 3.2.
+/// critic's denoising loss on the same images. Source: Nguyen et al. 2024 (arXiv 2412.02687).
 public record Snoopi(DiffusionNet network, Settings settings, double sigmaData) implements Method {
 
   public static final MethodKind<Settings> KIND =

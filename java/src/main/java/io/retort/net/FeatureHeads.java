@@ -19,8 +19,8 @@ import org.jspecify.annotations.Nullable;
 /// A head is `[conv4x4 stride 2, norm, SiLU]`, once where it keeps a map of logits, until nothing
 /// is left to halve where it gives one logit; heads in turn see the whole, places, and places
 /// without being told the class. The class enters as the inner product of its embedding with the
-/// mean features. Sources: Chen et al. 2024 (NitroFusion, arXiv 2412.02030), section 3; the class
-/// after Miyato & Koyama 2018; sizes are ours.
+/// mean features. Sources: Chen et al. 2024 (NitroFusion, arXiv 2412.02030); the class after Miyato
+/// & Koyama 2018; sizes are ours.
 ///
 /// @param maps finest first
 /// @param classes 0 if nothing is told the class
