@@ -9,12 +9,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.retort.MethodStepTest;
+import io.retort.MethodSteps;
 import io.retort.MethodSteps.Taken;
+import io.retort.backend.CpuBackend;
+import io.retort.distill.Method.Redraw;
 import io.retort.grad.Parameter;
 import io.retort.grad.Var;
 import io.retort.net.FeatureHeads;
+import io.retort.op.Backend;
+import io.retort.recipe.Recipe;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.PhiloxKey.Purpose;
+import io.retort.train.RoleState;
+import io.retort.train.Trainer;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
@@ -214,6 +221,33 @@ class NitroFusionTest implements MethodStepTest {
         }
       }
       assertThat(anew).isBetween(320, 480);
+    }
+  }
+
+  /// Their weights are drawn again and their moments are forgotten; those of others stay.
+  @Test
+  void whatBeginsAnewForgets() {
+    Recipe recipe = recipe("nitrofusion.refresh=0.5", "steps=1");
+    Backend cpu = CpuBackend.open();
+    try (Trainer trainer = MethodSteps.trainer(recipe, cpu);
+        Stage stage = new Stage(recipe)) {
+      trainer.run(MethodSteps.batches(recipe, trainer, cpu), () -> false, event -> {});
+      Redraw redraw = trainer.method().redraws(new Noise(5, 0, 101)).getFirst();
+      RoleState pool = trainer.roles().get(NitroFusion.POOL);
+      float[] moments = pool.adam().second().floats();
+      List<Integer> heads = drawn(stage, (NitroFusion) stage.method(), new Noise(5, 0, 0));
+      int anew = 0;
+      for (int map = 0; map < heads.size(); map++) {
+        String name = FeatureHeads.prefix(map, heads.get(map)) + "logit.weight";
+        boolean drawn = redraw.names().test(name);
+        anew += drawn ? 1 : 0;
+        int at = Math.toIntExact(pool.weights().get(name).offset());
+        assertThat(moments[at] == 0).as(name).isEqualTo(drawn);
+      }
+      assertThat(anew).isEqualTo(1);
+      float[] before = pool.weights().values().floats();
+      pool.role().net().plan().redraw(pool.weights(), redraw.names(), redraw.key());
+      assertThat(pool.weights().values().floats()).isEqualTo(before);
     }
   }
 

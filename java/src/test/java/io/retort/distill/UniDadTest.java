@@ -63,7 +63,17 @@ class UniDadTest implements MethodStepTest {
 
   @Override
   public SequencedMap<String, Double> golden() {
-    return MethodStepTest.golden(entry("student/source", 0.0));
+    return MethodStepTest.golden(
+        entry("student/source", 0.05312104),
+        entry("student/target", 0.1631182),
+        entry("student/gan", 0.6871228),
+        entry("student/student_gradient_norm", 0.6256059),
+        entry("target/denoising", 1.177475),
+        entry("target/target_gradient_norm", 2.544934),
+        entry("critic/denoising", 0.4642259),
+        entry("critic/discriminator", 1.536683),
+        entry("critic/critic_gradient_norm", 0.4852733),
+        entry("critic/heads_gradient_norm", 0.1448092));
   }
 
   /// What the student's images are judged by.
