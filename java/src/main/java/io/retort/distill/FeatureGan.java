@@ -4,6 +4,7 @@ import io.retort.grad.Var;
 import io.retort.net.DiffusionNet;
 import io.retort.net.FeatureHeads;
 import io.retort.net.FeatureMap;
+import io.retort.net.UNet;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
@@ -38,7 +39,12 @@ public record FeatureGan(
   ///
   /// @throws IllegalArgumentException if it has none
   static List<FeatureMap> maps(DiffusionNet network) {
-    return Adversarial.requireBottleneck(network).maps();
+    if (network instanceof UNet unet) {
+      return unet.maps();
+    }
+    throw new IllegalArgumentException(
+        "teacher must be a U-Net or a transformer with a bottleneck that a discriminator can look"
+            + " at");
   }
 
   /// `count` heads on every map of a network.
