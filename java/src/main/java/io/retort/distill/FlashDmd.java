@@ -97,7 +97,7 @@ public record FlashDmd(DiffusionNet network, Settings settings, double sigmaData
             0.97,
             700,
             5,
-            100,
+            1,
             new Rewards(1, 1, 16, Rewards.OFF.classifier()),
             FeatureGan.DEFAULT,
             new AdamSpec(3e-4, 0, 0.99, 1e-8, 0, 10, 20, 360),

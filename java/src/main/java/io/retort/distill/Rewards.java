@@ -34,7 +34,9 @@ public record Rewards(double confidence, double sharpness, int width, AdamSpec c
   static final Rewards OFF =
       new Rewards(0, 0, 16, new AdamSpec(1e-3, 0.9, 0.999, 1e-8, 0, 0, 0, 0));
 
-  private static final double EPS = 1e-4;
+  /// Smallest deviation that counts: images that are worth the same shall not be told apart.
+  private static final double LEAST = 0.01;
+
   private static final float[] LAPLACE = {0, -1, 0, -1, 4, -1, 0, -1, 0};
 
   public Rewards {
@@ -137,19 +139,18 @@ public record Rewards(double confidence, double sharpness, int width, AdamSpec c
     return images.conv2d(kernel, 1, 0, channels).abs().mean(1, 2, 3);
   }
 
-  /// `r / (deviation + eps)` within every group.
+  /// `r / sqrt(variance + least^2)` within every group.
   static Var scaled(Var rewards, int group) {
     long count = rewards.shape().elements();
     Var rows = rewards.reshape(count / group, group);
     Var constant = rows.detach();
-    Var deviation =
+    Var variance =
         constant
             .addBroadcast(column(constant.mean(1)).scale(-1))
             .square()
             .mean(1)
-            .affine(1, EPS * EPS)
-            .sqrt();
-    Var inverse = deviation.affine(1, EPS).log().scale(-1).exp();
+            .affine(1, LEAST * LEAST);
+    Var inverse = variance.log().scale(-0.5).exp();
     return rows.mulBroadcast(column(inverse)).reshape(count);
   }
 

@@ -207,7 +207,7 @@ class FlashDmdTest implements MethodStepTest {
     }
     double[] mixed = new double[BATCH];
     for (int n = 0; n < BATCH; n++) {
-      mixed[n] = sure[n] / (deviation(sure) + 1e-4) + sharp[n] / (deviation(sharp) + 1e-4);
+      mixed[n] = sure[n] / deviation(sure) + sharp[n] / deviation(sharp);
     }
     return mixed;
   }
@@ -215,7 +215,7 @@ class FlashDmdTest implements MethodStepTest {
   private static double deviation(double[] x) {
     double mean = Arrays.stream(x).average().orElseThrow();
     double variance = Arrays.stream(x).map(v -> (v - mean) * (v - mean)).average().orElseThrow();
-    return Math.sqrt(variance + 1e-8);
+    return Math.sqrt(variance + 1e-4);
   }
 
   /// Images that are ranked, made before anything moves, and the noise they are judged under.

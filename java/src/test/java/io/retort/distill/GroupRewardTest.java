@@ -149,8 +149,8 @@ class GroupRewardTest implements MethodStepTest {
 
   private static double[] deviations(Stage stage) {
     double[] r = sharpness(stage);
-    double first = Math.sqrt(Math.pow((r[0] - r[1]) / 2, 2) + 1e-8) + 1e-4;
-    double second = Math.sqrt(Math.pow((r[2] - r[3]) / 2, 2) + 1e-8) + 1e-4;
+    double first = Math.sqrt(Math.pow((r[0] - r[1]) / 2, 2) + 1e-4);
+    double second = Math.sqrt(Math.pow((r[2] - r[3]) / 2, 2) + 1e-4);
     return new double[] {first, first, second, second};
   }
 
