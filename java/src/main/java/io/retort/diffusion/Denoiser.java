@@ -85,8 +85,27 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       int @Nullable [] labels,
       float @Nullable [] augmentation,
       @Nullable PhiloxKey dropout) {
+    return denoise(tape, parameters, x, sigma, new Given(labels, augmentation, null, dropout));
+  }
+
+  /// Classes that images are steered away from: `strength` of each one's row is taken from the row
+  /// of what is asked for.
+  ///
+  /// @param classes one a sample
+  public record Away(int[] classes, float[] strength) {}
+
+  /// The denoised images of classes, steered away from others; a strength of 0 changes nothing.
+  ///
+  /// For networks whose class enters through a linear layer. A class is a prompt of one token, to
+  /// which attention is its value: this is negative-away steer attention for such prompts. Source:
+  /// SNOOPI, Nguyen et al. 2024 (arXiv 2412.02687).
+  public Var steered(
+      Tape tape, Parameters parameters, Var x, float[] sigma, int[] labels, Away away) {
+    return denoise(tape, parameters, x, sigma, new Given(labels, null, away, null));
+  }
+
+  private Var denoise(Tape tape, Parameters parameters, Var x, float[] sigma, Given given) {
     check(x, sigma);
-    Given given = new Given(labels, augmentation, dropout);
     List<Coefficients> coefficients = coefficients(sigma);
     if (preconditioning instanceof Preconditioning.Edm edm) {
       Var level = tape.constant(Shape.of(sigma.length), sigma);
@@ -119,12 +138,15 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       List<Coefficients> coefficients,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
-    return combine(tape, parameters, x, coefficients, new Given(labels, null, dropout));
+    return combine(tape, parameters, x, coefficients, new Given(labels, null, null, dropout));
   }
 
   /// What a call says beside the images and their noise.
   private record Given(
-      int @Nullable [] labels, float @Nullable [] augmentation, @Nullable PhiloxKey dropout) {}
+      int @Nullable [] labels,
+      float @Nullable [] augmentation,
+      @Nullable Away away,
+      @Nullable PhiloxKey dropout) {}
 
   private Var combine(
       Tape tape, Parameters parameters, Var x, List<Coefficients> coefficients, Given given) {
@@ -144,7 +166,7 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
     }
     Var scaled = input.cast(compute);
     Var noise = conditioning(tape, coefficients);
-    Var labels = oneHot(tape, given.labels, coefficients.size(), given.dropout);
+    Var labels = oneHot(tape, given.labels, given.away, coefficients.size(), given.dropout);
     Var raw =
         given.augmentation == null
             ? network.apply(tape, parameters, scaled, noise, labels, given.dropout)
@@ -243,25 +265,51 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       float[] sigma,
       int @Nullable [] labels,
       @Nullable PhiloxKey dropout) {
-    if (!(network instanceof UNet unet)) {
-      throw new IllegalArgumentException(
-          "encode: the network must be a U-Net, whose bottleneck a discriminator can look at, got "
-              + network.getClass().getSimpleName());
+    UNet unet = unet();
+    Var input = entering(tape, x, sigma);
+    return unet.encode(
+        tape,
+        parameters,
+        input,
+        conditioning(tape, coefficients(sigma)),
+        oneHot(tape, labels, null, sigma.length, dropout),
+        dropout);
+  }
+
+  /// What the encoder makes of noised images at every level, finest first, of type `compute`.
+  ///
+  /// @throws IllegalArgumentException if the network has no bottleneck
+  public List<Var> features(
+      Tape tape, Parameters parameters, Var x, float[] sigma, int @Nullable [] labels) {
+    UNet unet = unet();
+    Var input = entering(tape, x, sigma);
+    return unet.features(
+        tape,
+        parameters,
+        input,
+        conditioning(tape, coefficients(sigma)),
+        oneHot(tape, labels, null, sigma.length, null),
+        null);
+  }
+
+  private UNet unet() {
+    if (network instanceof UNet unet) {
+      return unet;
     }
+    throw new IllegalArgumentException(
+        "encode: the network must be a U-Net, whose bottleneck a discriminator can look at, got "
+            + network.getClass().getSimpleName());
+  }
+
+  /// `c_in x` in the type of the activations.
+  private Var entering(Tape tape, Var x, float[] sigma) {
     check(x, sigma);
-    List<Coefficients> coefficients = coefficients(sigma);
     Var input =
         preconditioning instanceof Preconditioning.Edm edm
             ? tape.apply(
                 new EdmInput(edm.sigmaData()), x, tape.constant(Shape.of(sigma.length), sigma))
-            : scaled(tape, x, coefficients, Coefficients::in);
-    return unet.encode(
-        tape,
-        parameters,
-        input.cast(compute),
-        conditioning(tape, coefficients),
-        oneHot(tape, labels, sigma.length, dropout),
-        dropout);
+            : scaled(tape, x, coefficients(sigma), Coefficients::in);
+    return input.cast(compute);
   }
 
   /// Shape of `count` images.
@@ -329,7 +377,11 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
 
   /// One row a sample; the null class is a row of zeros.
   private @Nullable Var oneHot(
-      Tape tape, int @Nullable [] labels, int samples, @Nullable PhiloxKey dropout) {
+      Tape tape,
+      int @Nullable [] labels,
+      @Nullable Away away,
+      int samples,
+      @Nullable PhiloxKey dropout) {
     int classes = network.classes();
     if (classes == 0) {
       return null;
@@ -351,6 +403,11 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
         }
         requireClass(labels[i], classes);
         rows[i * classes + labels[i]] = 1;
+      }
+    }
+    if (away != null) {
+      for (int i = 0; i < samples; i++) {
+        rows[i * classes + away.classes[i]] -= away.strength[i];
       }
     }
     return tape.constant(Shape.of(samples, classes), rows);

@@ -24,4 +24,9 @@ final class Checks {
     require(sigmaMax > 0, "sigma_max must be above 0, got " + sigmaMax);
     require(steps >= 1 && steps <= 64, "steps must be 1 to 64, got " + steps);
   }
+
+  static void pairs(int pairs, int pairSteps) {
+    require(pairs >= 1, "pairs must be at least 1, got " + pairs);
+    require(pairSteps >= 1 && pairSteps <= 1000, "pair_steps must be 1 to 1000, got " + pairSteps);
+  }
 }

@@ -1,15 +1,10 @@
 package io.retort.distill;
 
-import static java.util.Objects.requireNonNull;
-
 import io.retort.data.Batch;
 import io.retort.distill.MethodKind.Goal;
 import io.retort.grad.Var;
 import io.retort.net.DiffusionNet;
 import io.retort.op.ScoreDifference;
-import io.retort.tensor.Shape;
-import io.retort.tensor.Tensor;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -93,9 +88,7 @@ public record Dmd(DiffusionNet network, Settings settings, double sigmaData) imp
       Checks.require(
           distributionMatching > 0 || regression > 0 || embedding.on(),
           "one of distribution_matching, regression and embedding.weight must be above 0");
-      Checks.require(pairs >= 1, "pairs must be at least 1, got " + pairs);
-      Checks.require(
-          pairSteps >= 1 && pairSteps <= 1000, "pair_steps must be 1 to 1000, got " + pairSteps);
+      Checks.pairs(pairs, pairSteps);
       Checks.require(huber >= 0, "huber must be at least 0, got " + huber);
     }
 
@@ -184,15 +177,9 @@ public record Dmd(DiffusionNet network, Settings settings, double sigmaData) imp
   }
 
   private Var regression(Nets nets, Batch real) {
-    Batch.Pairs pairs = requireNonNull(real.pairs(), "dmd: a batch without the teacher's samples");
-    Shape shape = nets.images(STUDENT, pairs.labels().length);
-    Tensor latents = nets.tape().scope().of(shape, pairs.latents());
-    float[] top = new float[pairs.labels().length];
-    Arrays.fill(top, (float) settings.sigmaMax);
-    Var start = nets.tape().constant(latents).scale(settings.sigmaMax);
-    Var made = nets.denoise(STUDENT, start, top, pairs.labels());
-    Var wanted = nets.tape().constant(shape, pairs.images());
-    return settings.distance.perSample(made, wanted, settings.huber).mean();
+    Replay replay = Replay.of(nets, real);
+    Var made = replay.student(nets, settings.sigmaMax);
+    return settings.distance.perSample(made, replay.images(), settings.huber).mean();
   }
 
   private Terms critic(Nets nets, Batch real, Noise noise) {

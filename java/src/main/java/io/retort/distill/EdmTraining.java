@@ -25,7 +25,7 @@ public record EdmTraining(DiffusionNet network, Settings settings) implements Me
           MethodKind.Goal.TEACHER,
           "teacher: denoising with EDM's preconditioning",
           "Karras et al. 2022, arXiv 2206.00364",
-          List.of("fashion-mnist-teacher"),
+          List.of("fashion-mnist-teacher", "fashion-mnist-teacher-guided"),
           "recipes/evidence/",
           Settings.DEFAULT,
           (settings, inputs) -> new EdmTraining(inputs.teacher(), settings),

@@ -4,6 +4,7 @@ import io.retort.data.Batch;
 import io.retort.grad.Var;
 import io.retort.net.Lora;
 import io.retort.net.Net;
+import io.retort.tensor.PhiloxKey;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -36,6 +37,11 @@ public interface Method {
   /// Images one step consumes; the loader makes batches of this size.
   int batch();
 
+  /// How many images of the set the method is given, the first ones; 0 for all.
+  default int shots() {
+    return 0;
+  }
+
   /// Numbers found once, before the first step, from the initial networks; they are kept with the
   /// run, so that resuming equals never having stopped. Empty for most methods.
   default Map<String, Double> calibrate(Nets nets, Batch batch, Noise noise) {
@@ -44,6 +50,14 @@ public interface Method {
 
   /// Weights that move towards other weights after the phases of a step. Empty for most methods.
   default List<Blend> blends(long step) {
+    return List.of();
+  }
+
+  /// Weights that begin anew after the phases of a step, what their optimizer knows too. Empty for
+  /// most methods.
+  ///
+  /// @param noise of the step, apart from that of its phases
+  default List<Redraw> redraws(Noise noise) {
     return List.of();
   }
 
@@ -168,6 +182,12 @@ public interface Method {
       }
     }
   }
+
+  /// Weights of a role that are drawn again from its network's initial laws.
+  ///
+  /// @param names which of them
+  /// @param key of the numbers they are drawn with
+  record Redraw(String role, Predicate<String> names, PhiloxKey key) {}
 
   /// A pure function of networks, a batch and noise.
   @FunctionalInterface

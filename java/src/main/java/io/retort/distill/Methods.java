@@ -19,6 +19,11 @@ public final class Methods {
           GroupReward.KIND,
           MultiStudent.KIND,
           TwinFlow.KIND,
+          NitroFusion.KIND,
+          Adm.KIND,
+          Snoopi.KIND,
+          FlashDmd.KIND,
+          UniDad.KIND,
           ClassifierTraining.KIND);
 
   private Methods() {}

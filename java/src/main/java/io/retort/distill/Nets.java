@@ -6,15 +6,18 @@ import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.ConvClassifier;
 import io.retort.net.DiffusionNet;
 import io.retort.net.DiscriminatorHead;
 import io.retort.net.Lora;
+import io.retort.net.FeatureHeads;
 import io.retort.net.Net;
 import io.retort.tensor.DType;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -155,6 +158,11 @@ public final class Nets {
     return denoiser.predict(tape, weights(role), x, sigma, labels);
   }
 
+  /// D(x; sigma) of a role, dropout off, steered away from other classes.
+  public Var steered(String role, Var x, float[] sigma, int[] labels, Denoiser.Away away) {
+    return denoiser(role).steered(tape, weights(role), x, sigma, labels, away);
+  }
+
   /// The last features `(N, side, side, channels)` of a role's encoder, in float32.
   public Var encode(String role, Var x, float[] sigma, int @Nullable [] labels) {
     return output(denoiser(role).encode(tape, weights(role), x, sigma, labels, null));
@@ -167,6 +175,30 @@ public final class Nets {
       case DiscriminatorHead net -> output(net.apply(tape, player(head).parameters(), features));
       default ->
           throw new IllegalArgumentException("role " + head + " is not a discriminator head");
+    };
+  }
+
+  /// Logits `(N, places)` of discriminator heads on a role's features, one map after the other, in
+  /// float32; large means real.
+  ///
+  /// @param chosen the head that looks at each map
+  public List<Var> discriminate(
+      String heads, int[] chosen, String role, Var x, float[] sigma, int @Nullable [] labels) {
+    if (!(player(heads).net() instanceof FeatureHeads net)) {
+      throw new IllegalArgumentException("role " + heads + " holds no discriminator heads");
+    }
+    List<Var> features = denoiser(role).features(tape, weights(role), x, sigma, labels);
+    @Nullable Var classes = labels == null ? null : oneHot(labels, net.classes());
+    return net.apply(tape, player(heads).parameters(), features, classes, chosen).stream()
+        .map(this::output)
+        .toList();
+  }
+
+  /// The network of a role that classifies images.
+  ConvClassifier classifier(String role) {
+    return switch (player(role).net()) {
+      case ConvClassifier net -> net;
+      default -> throw new IllegalArgumentException("role " + role + " is not a classifier");
     };
   }
 

@@ -21,6 +21,9 @@ public final class Noise {
   private static final int STREAMS_PER_PHASE = 4096;
   private static final int STREAMS_PER_DRAW = 64;
 
+  /// In place of a phase: what all phases of a step draw alike.
+  private static final int SHARED = 99;
+
   private final long seed;
   private final long step;
   private final int firstStream;
@@ -35,6 +38,11 @@ public final class Noise {
   /// The training step, counted from 0.
   public long step() {
     return step;
+  }
+
+  /// The random numbers that are the same for all phases of this step, from their beginning.
+  public Noise shared() {
+    return new Noise(seed, step, SHARED);
   }
 
   /// A fresh stream for one purpose; a network may use it and the next 63 for its layers.

@@ -36,6 +36,11 @@ final class WeightedSum {
             : tape.apply(new Add(1, weight), before, term);
   }
 
+  /// A number for the log that is not minimised.
+  void watch(String name, Var number) {
+    parts.put(name, number);
+  }
+
   /// @throws NullPointerException if nothing was added
   Method.Terms terms() {
     return new Method.Terms(requireNonNull(total), parts);

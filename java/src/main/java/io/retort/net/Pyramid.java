@@ -2,6 +2,7 @@ package io.retort.net;
 
 import io.retort.tensor.ShapeException;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /// The levels of a U-Net, finest first; each has half the side of the one before.
 ///
@@ -42,6 +43,13 @@ record Pyramid(int resolution, int channels, List<Integer> multipliers) {
 
   int width(int level) {
     return channels * multipliers.get(level);
+  }
+
+  /// What every level makes, finest first.
+  List<FeatureMap> maps() {
+    return IntStream.range(0, levels())
+        .mapToObj(level -> new FeatureMap(side(level), width(level)))
+        .toList();
   }
 
   int coarsest() {

@@ -412,6 +412,25 @@ public final class SongUNet implements UNet {
     return encode(tape, parameters, x, emb, dropout, new ArrayDeque<>(), (name, output) -> {});
   }
 
+  @Override
+  public List<FeatureMap> maps() {
+    return pyramid.maps();
+  }
+
+  @Override
+  public List<Var> features(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable PhiloxKey dropout) {
+    Var emb = embed(tape, parameters, noise, labels, null);
+    Deque<Var> skips = new ArrayDeque<>();
+    encode(tape, parameters, x, emb, dropout, skips, (name, output) -> {});
+    return FeatureMap.lastOfEveryLevel(skips);
+  }
+
   private Var encode(
       Tape tape,
       Parameters parameters,

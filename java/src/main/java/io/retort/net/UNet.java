@@ -4,6 +4,7 @@ import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.tensor.PhiloxKey;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /// A diffusion network with a bottleneck, whose features a discriminator head can look at.
@@ -44,4 +45,21 @@ public interface UNet extends DiffusionNet {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout);
+
+  /// The maps that [#features] returns, finest first.
+  default List<FeatureMap> maps() {
+    return List.of(new FeatureMap(bottleneckSide(), bottleneckChannels()));
+  }
+
+  /// What the encoder makes at every level, finest first; the bottleneck alone where the network
+  /// has no levels to show.
+  default List<Var> features(
+      Tape tape,
+      Parameters parameters,
+      Var x,
+      Var noise,
+      @Nullable Var labels,
+      @Nullable PhiloxKey dropout) {
+    return List.of(encode(tape, parameters, x, noise, labels, dropout));
+  }
 }

@@ -9,8 +9,11 @@ import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.PhiloxKey.Purpose;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.SequencedMap;
+import java.util.function.Predicate;
 
 /// The parameters a network declares: names, shapes and initial laws, in order.
 public final class Plan {
@@ -65,11 +68,25 @@ public final class Plan {
   }
 
   private Parameters draw(Parameters parameters, PhiloxKey key) {
+    redraw(parameters, name -> true, key);
+    return parameters;
+  }
+
+  /// Draws some parameters of this plan again from their initial laws, with the streams that all of
+  /// them would use.
+  ///
+  /// @return those that were drawn
+  public List<Parameter> redraw(Parameters parameters, Predicate<String> names, PhiloxKey key) {
+    List<Parameter> drawn = new ArrayList<>();
     int stream = key.stream();
     for (Parameter parameter : parameters.all()) {
-      Entry entry = requireNonNull(entries.get(parameter.name()));
-      parameter.value().set(entry.init().values(entry.shape(), key.stream(stream++)));
+      if (names.test(parameter.name())) {
+        Entry entry = requireNonNull(entries.get(parameter.name()));
+        parameter.value().set(entry.init().values(entry.shape(), key.stream(stream)));
+        drawn.add(parameter);
+      }
+      stream++;
     }
-    return parameters;
+    return drawn;
   }
 }

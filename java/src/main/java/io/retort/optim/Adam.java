@@ -1,6 +1,7 @@
 package io.retort.optim;
 
 import io.retort.distill.AdamSpec;
+import io.retort.grad.Parameter;
 import io.retort.grad.Parameters;
 import io.retort.op.Backend;
 import io.retort.tensor.DType;
@@ -82,6 +83,14 @@ public final class Adam implements AutoCloseable {
       updates++;
     }
     return norm;
+  }
+
+  /// Forgets the moments of one weight, which begins anew.
+  public void forget(Parameter weight) {
+    try (Scope views = new Scope(first.memory())) {
+      first.view(views, weight.shape(), weight.offset()).zero();
+      second.view(views, weight.shape(), weight.offset()).zero();
+    }
   }
 
   public AdamSpec spec() {

@@ -6,6 +6,7 @@ import io.retort.checkpoint.TrainingCheckpoint;
 import io.retort.data.BatchSampler;
 import io.retort.data.DataCard;
 import io.retort.data.Dataset;
+import io.retort.data.ImageSource;
 import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.Preconditioning;
 import io.retort.distill.EdmTraining;
@@ -30,6 +31,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /// Makes what a recipe describes: the method, the numbers of its loop, the first weights of its
@@ -81,8 +83,11 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
 
   /// The batches of the recipe's method.
   public BatchSampler batches(Method method) {
-    return new BatchSampler(
-        data.trainingSource(), method.batch(), recipe.seed(), 0, data.card().flipAllowed());
+    ImageSource all = data.trainingSource();
+    int shots = method.shots();
+    ImageSource given =
+        shots > 0 && shots < all.count() ? all.select(IntStream.range(0, shots).toArray()) : all;
+    return new BatchSampler(given, method.batch(), recipe.seed(), 0, data.card().flipAllowed());
   }
 
   /// The batch of every step, with samples of the teacher where the method learns from them; those

@@ -10,6 +10,7 @@ import io.retort.data.Dataset;
 import io.retort.data.Datasets;
 import io.retort.data.Json;
 import io.retort.distill.Distillation;
+import io.retort.distill.EdmTraining;
 import io.retort.distill.MethodKind.Goal;
 import io.retort.op.Backend;
 import io.retort.recipe.BatchSource;
@@ -189,9 +190,10 @@ public final class Run {
     return teacher.finished() ? carryOut(() -> wiring.fresh(directory.teacher())) : stopped(0);
   }
 
-  /// The committed teacher recipe, for this run's data, seed and network.
+  /// The committed teacher recipe, for this run's data, seed, network and label dropout.
   private Recipe teacherRecipe() {
-    Recipe base = RecipeReader.builtIn(TEACHER_RECIPE, List.of("evaluation.count=0"));
+    String dropout = "edm.label_dropout=" + recipe.settings(EdmTraining.KIND).labelDropout();
+    Recipe base = RecipeReader.builtIn(TEACHER_RECIPE, List.of("evaluation.count=0", dropout));
     return new Recipe(
         base.method(),
         recipe.data(),

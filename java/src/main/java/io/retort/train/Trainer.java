@@ -8,6 +8,7 @@ import io.retort.distill.Method.Phase;
 import io.retort.distill.Nets;
 import io.retort.distill.Noise;
 import io.retort.distill.StepValues;
+import io.retort.grad.Parameter;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
@@ -36,6 +37,7 @@ import java.util.stream.Collectors;
 /// steps.
 public final class Trainer implements AutoCloseable {
   private static final int CALIBRATION_PHASE = 100;
+  private static final int REDRAW_PHASE = 101;
 
   private final Backend backend;
   private final Method method;
@@ -142,6 +144,7 @@ public final class Trainer implements AutoCloseable {
         }
       }
       method.blends(step).forEach(this::blend);
+      method.redraws(new Noise(spec.seed(), step, REDRAW_PHASE)).forEach(this::redraw);
     }
     return values;
   }
@@ -200,6 +203,17 @@ public final class Trainer implements AutoCloseable {
   private void blend(Method.Blend blend) {
     Parameters moving = state(blend.role()).weights();
     WeightBlend.apply(backend, moving, blend.keep(), state(blend.toward()).weights());
+  }
+
+  private void redraw(Method.Redraw redraw) {
+    RoleState state = state(redraw.role());
+    Adam adam = state.adam();
+    for (Parameter drawn :
+        state.role().net().plan().redraw(state.weights(), redraw.names(), redraw.key())) {
+      if (adam != null) {
+        adam.forget(drawn);
+      }
+    }
   }
 
   private void record(Phase phase, String what, double value, SequencedMap<String, Double> values) {

@@ -2,6 +2,7 @@ package io.retort.distill;
 
 import static io.retort.distill.Stage.doubles;
 import static io.retort.distill.Stage.norm;
+import static io.retort.distill.Stage.unit;
 import static java.util.Map.entry;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -114,6 +115,99 @@ class GroupRewardTest implements MethodStepTest {
       assertThat(outcome.total()).isZero();
       assertThat(outcome.gradients().get(Method.STUDENT)).containsOnly(0f);
     }
+  }
+
+  /// Rewards have gradients: in deviations of their group.
+  @Test
+  void rewardsMoveTheStudent() {
+    try (Stage stage = new Stage(recipe("gndm.reward=0.5", "gndm.rewards.confidence=0"))) {
+      Outcome outcome = stage.phase(0);
+      double before = mixture(stage);
+      float[] gradient = outcome.gradients().get(Method.STUDENT);
+
+      assertThat(outcome.parts().get("score_difference")).isZero();
+      assertThat(outcome.total()).isCloseTo(-0.5 * before, within(1e-4 * before));
+      assertThat(outcome.parts().get("sharpness")).isPositive();
+      double[] fixed = deviations(stage);
+      double slope =
+          stage.slope(
+              Method.STUDENT, unit(gradient), 1e-3, () -> -0.5 * weighed(sharpness(stage), fixed));
+      assertThat(slope).isCloseTo(norm(gradient), within(0.02 * norm(gradient)));
+    }
+  }
+
+  private static double[] sharpness(Stage stage) {
+    return stage.with(nets -> {
+      Noise noise = stage.noise(0);
+      int[] given = stage.batch().labels();
+      int[] labels = {given[0], given[0], given[2], given[2]};
+      float[] top = {80, 80, 80, 80};
+      Var z = noise.normal(nets.tape(), nets.images(Method.STUDENT, BATCH), 80);
+      return doubles(Rewards.sharpness(nets.denoise(Method.STUDENT, z, top, labels)));
+    });
+  }
+
+  private static double[] deviations(Stage stage) {
+    double[] r = sharpness(stage);
+    double first = Math.sqrt(Math.pow((r[0] - r[1]) / 2, 2) + 1e-4);
+    double second = Math.sqrt(Math.pow((r[2] - r[3]) / 2, 2) + 1e-4);
+    return new double[] {first, first, second, second};
+  }
+
+  private static double weighed(double[] rewards, double[] deviations) {
+    double sum = 0;
+    for (int i = 0; i < BATCH; i++) {
+      sum += rewards[i] / deviations[i] / BATCH;
+    }
+    return sum;
+  }
+
+  private static double mixture(Stage stage) {
+    return weighed(sharpness(stage), deviations(stage));
+  }
+
+  /// A student that has not moved learns the same from the same noise again.
+  @Test
+  void usingABatchAgainBeginsAsTheFirstUse() {
+    try (Stage stage =
+        new Stage(recipe("gndm.reuses=1", "gndm.reward=0.5")).perturbed(Method.CRITIC, 0.05)) {
+      Outcome first = stage.phase(0);
+      Outcome again = stage.phase(1, 0);
+
+      assertThat(again.parts()).isEqualTo(first.parts());
+      assertThat(again.gradients().get(Method.STUDENT))
+          .isEqualTo(first.gradients().get(Method.STUDENT));
+    }
+  }
+
+  @Test
+  void imagesThatHaveBecomeUnlikelyWeighLess() {
+    try (Stage stage = new Stage(recipe("gndm.spread=0.5", "gndm.clip=0.3"))) {
+      stage.with(nets -> {
+        GroupReward method = (GroupReward) stage.method();
+        Var before = nets.images(stage.batch(), BATCH);
+        double[] same = doubles(method.ratio(before, before));
+        double[] near = doubles(method.ratio(before.affine(1, 0.2), before));
+        double[] far = doubles(method.ratio(before.affine(1, 2), before));
+        for (int i = 0; i < BATCH; i++) {
+          assertThat(same[i]).isEqualTo(1);
+          assertThat(near[i]).isCloseTo(Math.exp(-0.04 / 0.5), within(1e-5));
+          assertThat(far[i]).isCloseTo(0.7, within(1e-6));
+        }
+        return null;
+      });
+    }
+  }
+
+  @Test
+  void rewardsAndReuseTakeTheirSteps() {
+    assertThat(take("gndm.reuses=2", "gndm.reward=0.1").losses())
+        .containsKeys(
+            "student/confidence",
+            "student/sharpness",
+            "reuse1/reward",
+            "reuse2/score_difference",
+            "classifier/cross_entropy");
   }
 
   @Test

@@ -3,6 +3,9 @@ package io.retort.distill;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.retort.MethodStepTest;
+import io.retort.recipe.Recipe;
+import io.retort.recipe.RecipeReader;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /// Every method of the list is tested.
@@ -21,6 +24,19 @@ class MethodsTest {
 
       assertThat(method).as(kind.name()).isAssignableTo(Method.class);
       assertThat(test(method)).as(kind.name()).isAssignableTo(MethodStepTest.class);
+    }
+  }
+
+  /// What can be left out of a method's defaults is a setting it takes.
+  @Test
+  void ablationsAreSettings() {
+    for (MethodKind<?> kind : Methods.ALL) {
+      Recipe recipe = RecipeReader.with(Recipe.DEFAULT, List.of("method=" + kind.name()));
+      kind.controls(recipe.settings())
+          .forEach((control, change) ->
+              assertThat(RecipeReader.with(recipe, List.of(kind.name() + "." + change)).settings())
+                  .as(control)
+                  .isNotEqualTo(recipe.settings()));
     }
   }
 

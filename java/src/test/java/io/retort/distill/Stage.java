@@ -76,15 +76,21 @@ final class Stage implements AutoCloseable {
   record Outcome(double total, Map<String, Double> parts, Map<String, float[]> gradients) {}
 
   /// One phase of the first step, backward included.
-  Outcome phase(int index) {
+  ///
+  /// @param before phases whose values it finds, without their updates
+  Outcome phase(int index, int... before) {
     Method.Phase phase = method().phases().get(index);
     Set<Parameters> trained =
         phase.trains().stream().map(this::weights).collect(Collectors.toSet());
     trained.forEach(Parameters::zeroGradients);
     try (Scope scope = new Scope(backend.memory())) {
+      StepValues left = new StepValues(scope);
+      for (int earlier : before) {
+        Nets nets = nets(Tape.inference(backend, scope), left, calibration);
+        method().phases().get(earlier).loss().compute(nets, batch, noise(earlier));
+      }
       Tape tape = new Tape(backend, scope, trained);
-      Method.Terms terms =
-          phase.loss().compute(nets(tape, scope, calibration), batch, noise(index));
+      Method.Terms terms = phase.loss().compute(nets(tape, left, calibration), batch, noise(index));
       tape.backward(terms.total());
       Map<String, Double> parts = new HashMap<>();
       terms.parts().forEach((name, part) -> parts.put(name, (double) part.item()));
@@ -101,11 +107,11 @@ final class Stage implements AutoCloseable {
 
   private <T> T with(Function<Nets, T> use, Map<String, Double> calibrated) {
     try (Scope scope = new Scope(backend.memory())) {
-      return use.apply(nets(Tape.inference(backend, scope), scope, calibrated));
+      return use.apply(nets(Tape.inference(backend, scope), new StepValues(scope), calibrated));
     }
   }
 
-  private Nets nets(Tape tape, Scope scope, Map<String, Double> calibrated) {
+  private Nets nets(Tape tape, StepValues left, Map<String, Double> calibrated) {
     Map<String, Nets.Player> players = new HashMap<>();
     trainer
         .roles()
@@ -116,7 +122,7 @@ final class Stage implements AutoCloseable {
         calibrated,
         trainer.spec().preconditioning(),
         DType.F32,
-        new StepValues(scope));
+        left);
   }
 
   /// Numbers in float64.

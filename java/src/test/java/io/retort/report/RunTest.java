@@ -295,13 +295,13 @@ class RunTest {
   @Test
   void stoppingWhileATeacherIsTrainedStopsTheRun() {
     Path run = folder.resolve("run");
-    Recipe recipe = tiny("steps=4", "dmd2.teacher=train");
+    Recipe recipe = tiny("steps=4", "dmd2.teacher=train", "edm.label_dropout=0.25");
 
     RunOutcome outcome = Run.start(recipe, run, backend, options().withStop(after(2)));
 
     assertThat(outcome.finished()).isFalse();
     assertThat(outcome.step()).isZero();
-    assertThat(run.resolve("teacher/recipe.yaml")).exists();
+    assertThat(run.resolve("teacher/recipe.yaml")).content().contains("label_dropout: 0.25");
     assertThat(Run.resume(run, backend, options().withStop(after(1))).finished()).isFalse();
     assertThat(TrainingCheckpoint.newest(run.resolve("teacher/checkpoints")))
         .hasValueSatisfying(file -> assertThat(file).hasFileName("step-00000003.safetensors"));
