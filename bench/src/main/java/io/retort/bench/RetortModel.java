@@ -12,8 +12,8 @@ import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 
-/// Retort's side of [BenchRow#MODELS]: `denoise` of the network that EDM trains on CIFAR-10, without
-/// classes and augmentation, from weights that lie in memory once for both precisions.
+/// Retort's side of [BenchRow#MODELS]: `denoise` of the network that EDM trains on CIFAR-10,
+/// without classes and augmentation, from weights that lie in memory once for both precisions.
 public final class RetortModel implements StepWorker, AutoCloseable {
   private static final SongUNet.Config EDM =
       new SongUNet.Config(

@@ -107,7 +107,8 @@ public final class StepBench implements Callable<Integer> {
         Stream.of(BenchRow.STEPS, BenchRow.OPS, BenchRow.MODELS)
             .filter(each -> each.name().equals(suiteName))
             .findFirst()
-            .orElseThrow(() -> new IOException("--suite must be steps, ops or models, got " + suiteName));
+            .orElseThrow(
+                () -> new IOException("--suite must be steps, ops or models, got " + suiteName));
     List<BenchRow> rows = suite.rows().stream().filter(row -> row.name().contains(wanted)).toList();
     List<StepContestant> contestants = new ArrayList<>();
     Path log = Files.createTempFile("retort-steps", ".log");
