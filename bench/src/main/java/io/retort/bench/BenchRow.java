@@ -63,6 +63,16 @@ public record BenchRow(String name, int times, int every, int checks, double tol
               op("group_norm_silu_bf16", 8),
               op("adam_ema_fp32", 8)));
 
+  /// One pass of a network that others have trained: EDM's for CIFAR-10.
+  public static final Suite MODELS =
+      new Suite(
+          "models",
+          RetortModel.class.getName(),
+          "models.py",
+          List.of(
+              new BenchRow("edm_denoise_fp32", 1, 1, 1, FLOAT32),
+              new BenchRow("edm_denoise_bf16", 1, 1, 1, BFLOAT16)));
+
   private static BenchRow op(String name, int times) {
     return new BenchRow(name, times, 1, 1, name.endsWith("bf16") ? BFLOAT16 : FLOAT32);
   }

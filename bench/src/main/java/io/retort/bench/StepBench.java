@@ -43,7 +43,7 @@ public final class StepBench implements Callable<Integer> {
   @Option(names = "--home", description = "The repository.", defaultValue = "${sys:retort.home:-.}")
   private Path home = Path.of(".");
 
-  @Option(names = "--suite", description = "steps or ops (${DEFAULT-VALUE}).")
+  @Option(names = "--suite", description = "steps, ops or models (${DEFAULT-VALUE}).")
   private String suiteName = "steps";
 
   @Option(names = "--rows", description = "Only rows whose name contains this.")
@@ -104,10 +104,11 @@ public final class StepBench implements Callable<Integer> {
   public Integer call() throws IOException {
     var spec = new StepSpec(batch, resolution, channels, threads);
     BenchRow.Suite suite =
-        Stream.of(BenchRow.STEPS, BenchRow.OPS)
+        Stream.of(BenchRow.STEPS, BenchRow.OPS, BenchRow.MODELS)
             .filter(each -> each.name().equals(suiteName))
             .findFirst()
-            .orElseThrow(() -> new IOException("--suite must be steps or ops, got " + suiteName));
+            .orElseThrow(
+                () -> new IOException("--suite must be steps, ops or models, got " + suiteName));
     List<BenchRow> rows = suite.rows().stream().filter(row -> row.name().contains(wanted)).toList();
     List<StepContestant> contestants = new ArrayList<>();
     Path log = Files.createTempFile("retort-steps", ".log");
@@ -244,7 +245,7 @@ public final class StepBench implements Callable<Integer> {
     if (device.equals("cuda")) {
       System.err.println("libtorch is no peer on cuda: its natives here are the processor's");
     } else if (suite != BenchRow.STEPS) {
-      System.err.println("libtorch is no peer of ops: steps and PyTorch's ops compare it");
+      System.err.println("libtorch is no peer of " + suiteName + ": steps and PyTorch compare it");
     } else if (Files.isDirectory(peer.resolve("lib"))) {
       addBoth(starts, "libtorch", libtorch(peer), spec);
     } else {

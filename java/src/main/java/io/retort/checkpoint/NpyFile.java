@@ -114,10 +114,12 @@ public final class NpyFile {
     }
 
     NpyHeader header() {
-      byte[] magic = next(MAGIC.length + 2);
-      if (!Arrays.equals(magic, 0, MAGIC.length, MAGIC, 0, MAGIC.length)) {
+      MemorySegment start = bytes.asSlice(0, Math.min(MAGIC.length, bytes.byteSize()));
+      long same = MemorySegment.ofArray(MAGIC).mismatch(start);
+      if (same == 0 || same > 0 && same < start.byteSize()) {
         throw new CheckpointException(file, name, "is not a .npy file");
       }
+      byte[] magic = next(MAGIC.length + 2);
       int version = magic[MAGIC.length];
       if (version < 1 || version > 3 || magic[MAGIC.length + 1] != 0) {
         throw new CheckpointException(
@@ -250,6 +252,17 @@ public final class NpyFile {
     for (int i = 0; i < values.length; i++) {
       values[i] = integerAt(i);
     }
+    return values;
+  }
+
+  /// The values of an array of unsigned bytes in C order.
+  public byte[] bytes() {
+    if (!typeName().equals("u1")) {
+      throw new CheckpointException(
+          file, name, "must be an array of unsigned bytes, got " + header.typeName());
+    }
+    var values = new byte[elements()];
+    data.get(0, values);
     return values;
   }
 

@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
@@ -40,12 +41,13 @@ public final class NpzFile implements AutoCloseable {
     } catch (DataException damaged) {
       throw CheckpointException.of(file, damaged);
     }
-    for (String name : zip.entries().keySet()) {
-      if (!name.endsWith(SUFFIX)) {
-        zip.close();
-        throw new CheckpointException(
-            file, "", "holds %s, which is no array".formatted(CheckpointException.printable(name)));
-      }
+    Optional<String> other = zip.names().filter(name -> !name.endsWith(SUFFIX)).findFirst();
+    if (other.isPresent()) {
+      zip.close();
+      throw new CheckpointException(
+          file,
+          "",
+          "holds %s, which is no array".formatted(CheckpointException.printable(other.get())));
     }
     return new NpzFile(zip);
   }
@@ -56,9 +58,7 @@ public final class NpzFile implements AutoCloseable {
 
   /// Names of the arrays, in the order of the file.
   public List<String> names() {
-    return zip.entries().keySet().stream()
-        .map(name -> name.substring(0, name.length() - SUFFIX.length()))
-        .toList();
+    return zip.names().map(name -> name.substring(0, name.length() - SUFFIX.length())).toList();
   }
 
   /// Reads one array.

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.SequencedMap;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.stream.Collectors;
+import java.util.concurrent.ThreadLocalRandom;
 
 /// What an ONNX file says of itself, without loading its weights.
 ///
@@ -57,18 +57,20 @@ public record OnnxListing(
   /// @throws CheckpointException if it is damaged
   public static OnnxListing read(Path file) {
     try (MappedFile mapped = MappedFile.open(file)) {
-      var builder = new Builder();
-      builder.model(new ProtoReader(file, mapped.bytes()));
-      if (!builder.graph) {
-        throw new CheckpointException(file, "", "is no ONNX file: it has no graph");
-      }
-      return builder.built();
+      return new Builder(file, mapped.bytes()).built();
     } catch (IOException failure) {
       throw new CheckpointException(file, "", failure);
     }
   }
 
   private static final class Builder {
+    /// More inputs, operators or metadata than any graph has: a listing must stay short.
+    private static final int MOST = 4096;
+
+    private static final int MOST_DIMENSIONS = 64;
+
+    private final Path file;
+    private final ProtoReader in;
     private long irVersion;
     private String producer = "";
     private long opset;
@@ -76,151 +78,229 @@ public record OnnxListing(
     private final SequencedMap<String, String> metadata = new LinkedHashMap<>();
     private final List<String> inputs = new ArrayList<>();
     private final List<String> outputs = new ArrayList<>();
-    private final SortedMap<String, Integer> nodes = new TreeMap<>();
+    private final OperatorCounts nodes = new OperatorCounts();
     private int weights;
     private long weightBytes;
 
+    Builder(Path file, MemorySegment bytes) {
+      this.file = file;
+      in = new ProtoReader(file, bytes);
+    }
+
     OnnxListing built() {
+      model();
+      if (!graph) {
+        throw new CheckpointException(file, "", "is no ONNX file: it has no graph");
+      }
       return new OnnxListing(
-          irVersion, producer, opset, metadata, inputs, outputs, nodes, weights, weightBytes);
+          irVersion,
+          producer,
+          opset,
+          metadata,
+          inputs,
+          outputs,
+          nodes.byName(),
+          weights,
+          weightBytes);
     }
 
-    void model(ProtoReader model) {
-      while (model.next()) {
-        switch (model.field()) {
-          case 1 -> irVersion = model.varint();
-          case 2 -> producer = model.text();
-          case 7 -> graph(model.message());
-          case 8 -> opset(model.message());
-          case 14 -> property(model.message());
-          default -> model.skip();
+    private void model() {
+      while (in.next()) {
+        switch (in.field()) {
+          case 1 -> irVersion = in.varint();
+          case 2 -> producer = in.text();
+          case 7 -> inside(this::graph);
+          case 8 -> inside(this::opset);
+          case 14 -> inside(this::property);
+          default -> in.skip();
         }
       }
     }
 
-    private void opset(ProtoReader id) {
-      String domain = "";
+    private void inside(Runnable message) {
+      long outer = in.enter();
+      message.run();
+      in.leave(outer);
+    }
+
+    private void opset() {
+      boolean standard = true;
       long version = 0;
-      while (id.next()) {
-        switch (id.field()) {
-          case 1 -> domain = id.text();
-          case 2 -> version = id.varint();
-          default -> id.skip();
+      while (in.next()) {
+        switch (in.field()) {
+          case 1 -> standard = in.length() == 0;
+          case 2 -> version = in.varint();
+          default -> in.skip();
         }
       }
-      if (domain.isEmpty()) {
+      if (standard) {
         opset = version;
       }
     }
 
-    private void property(ProtoReader pair) {
+    private void property() {
       String key = "";
       String value = "";
-      while (pair.next()) {
-        switch (pair.field()) {
-          case 1 -> key = pair.text();
-          case 2 -> value = pair.text();
-          default -> pair.skip();
+      while (in.next()) {
+        switch (in.field()) {
+          case 1 -> key = in.text();
+          case 2 -> value = in.text();
+          default -> in.skip();
         }
       }
       metadata.put(key, value);
+      requireFew(metadata.size(), "metadata");
     }
 
-    private void graph(ProtoReader reader) {
+    private void graph() {
       graph = true;
-      while (reader.next()) {
-        switch (reader.field()) {
-          case 1 -> node(reader.message());
-          case 5 -> initializer(reader.message());
-          case 11 -> inputs.add(value(reader.message()));
-          case 12 -> outputs.add(value(reader.message()));
-          default -> reader.skip();
+      while (in.next()) {
+        switch (in.field()) {
+          case 1 -> inside(this::node);
+          case 5 -> inside(this::initializer);
+          case 11 -> add(inputs, "inputs");
+          case 12 -> add(outputs, "outputs");
+          default -> in.skip();
         }
       }
     }
 
-    private void node(ProtoReader node) {
-      while (node.next()) {
-        if (node.field() == 4) {
-          nodes.merge(node.text(), 1, Integer::sum);
+    private void add(List<String> values, String what) {
+      requireFew(values.size() + 1, what);
+      inside(() -> values.add(value()));
+    }
+
+    private void requireFew(int count, String what) {
+      if (count > MOST) {
+        throw new CheckpointException(
+            file, "", "lists more than %d %s, which no graph has".formatted(MOST, what));
+      }
+    }
+
+    private void node() {
+      while (in.next()) {
+        if (in.field() == 4) {
+          nodes.add(in);
+          requireFew(nodes.size(), "operators");
         } else {
-          node.skip();
+          in.skip();
         }
       }
     }
 
-    private void initializer(ProtoReader tensor) {
+    private void initializer() {
       weights++;
-      while (tensor.next()) {
-        if (tensor.field() == 9) {
-          MemorySegment raw = tensor.bytes();
-          weightBytes += raw.byteSize();
+      while (in.next()) {
+        if (in.field() == 9) {
+          weightBytes += in.length();
         } else {
-          tensor.skip();
+          in.skip();
         }
       }
     }
 
-    private static String value(ProtoReader info) {
+    private String value() {
       String name = "";
-      String type = "";
-      while (info.next()) {
-        switch (info.field()) {
-          case 1 -> name = info.text();
-          case 2 -> type = type(info.message());
-          default -> info.skip();
+      var type = new StringBuilder();
+      while (in.next()) {
+        switch (in.field()) {
+          case 1 -> name = in.text();
+          case 2 -> {
+            type.setLength(0);
+            inside(() -> type(type));
+          }
+          default -> in.skip();
         }
       }
       return (name + " " + type).strip();
     }
 
-    private static String type(ProtoReader type) {
-      String text = "";
-      while (type.next()) {
-        if (type.field() == 1) {
-          text = tensor(type.message());
+    private void type(StringBuilder text) {
+      while (in.next()) {
+        if (in.field() == 1) {
+          text.setLength(0);
+          inside(() -> tensor(text));
         } else {
-          type.skip();
+          in.skip();
         }
       }
-      return text;
     }
 
-    private static String tensor(ProtoReader tensor) {
+    private void tensor(StringBuilder text) {
       String element = "";
       List<String> shape = new ArrayList<>();
-      while (tensor.next()) {
-        switch (tensor.field()) {
+      while (in.next()) {
+        switch (in.field()) {
           case 1 -> {
-            long code = tensor.varint();
+            long code = in.varint();
             element = code > 0 && code < TYPES.size() ? TYPES.get((int) code) : "type " + code;
           }
-          case 2 -> {
-            ProtoReader dimensions = tensor.message();
-            while (dimensions.next()) {
-              if (dimensions.field() == 1) {
-                shape.add(dimension(dimensions.message()));
-              } else {
-                dimensions.skip();
-              }
-            }
-          }
-          default -> tensor.skip();
+          case 2 -> inside(() -> shape(shape));
+          default -> in.skip();
         }
       }
-      return element + " " + shape.stream().collect(Collectors.joining(", ", "[", "]"));
+      text.append(element).append(' ').append('[').append(String.join(", ", shape)).append(']');
     }
 
-    private static String dimension(ProtoReader dimension) {
+    private void shape(List<String> shape) {
+      while (in.next()) {
+        if (in.field() == 1) {
+          if (shape.size() == MOST_DIMENSIONS) {
+            throw new CheckpointException(
+                file, "", "has an array of more than %d dimensions".formatted(MOST_DIMENSIONS));
+          }
+          inside(() -> shape.add(dimension()));
+        } else {
+          in.skip();
+        }
+      }
+    }
+
+    private String dimension() {
       String text = "?";
-      while (dimension.next()) {
-        switch (dimension.field()) {
-          case 1 -> text = Long.toString(dimension.varint());
-          case 2 -> text = dimension.text();
-          default -> dimension.skip();
+      while (in.next()) {
+        switch (in.field()) {
+          case 1 -> text = Long.toString(in.varint());
+          case 2 -> text = in.text();
+          default -> in.skip();
         }
       }
       return text;
+    }
+  }
+
+  /// How many nodes of each operator there are, without a string for every node: a table by the
+  /// hash of the operator's name.
+  private static final class OperatorCounts {
+    private static final int SLOTS = 2 * Builder.MOST;
+
+    private final long seed = ThreadLocalRandom.current().nextLong();
+    private final long[] hashes = new long[SLOTS];
+    private final int[] counts = new int[SLOTS];
+    private final SequencedMap<String, Integer> names = new LinkedHashMap<>();
+
+    /// Counts the text that the field is.
+    void add(ProtoReader field) {
+      long start = field.position();
+      long hash = field.textHash(seed);
+      int slot = (int) (hash >>> 32) & SLOTS - 1;
+      while (counts[slot] != 0 && hashes[slot] != hash) {
+        slot = slot + 1 & SLOTS - 1;
+      }
+      if (counts[slot]++ == 0) {
+        hashes[slot] = hash;
+        names.putIfAbsent(field.textAt(start), slot);
+      }
+    }
+
+    int size() {
+      return names.size();
+    }
+
+    SortedMap<String, Integer> byName() {
+      SortedMap<String, Integer> sorted = new TreeMap<>();
+      names.forEach((name, slot) -> sorted.put(name, counts[slot]));
+      return sorted;
     }
   }
 }

@@ -2,7 +2,6 @@ package io.retort.checkpoint;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.math.BigInteger;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -66,6 +65,11 @@ final class PickleMachine {
   private static final int LONGEST_NAME = 256;
   private static final long OBJECT_COST = 64;
   private static final long SLOT_COST = 8;
+
+  /// What a byte of text takes on its way to a string: twice if it is ASCII.
+  private static final long BYTE_COST = 2;
+
+  private static final long WIDE_BYTE_COST = 5;
 
   private final Path file;
   private final MemorySegment code;
@@ -328,35 +332,46 @@ final class PickleMachine {
     return value;
   }
 
-  private void charge(long bytes) {
+  /// Takes from the budget what is made of the values.
+  void charge(long bytes) {
     budget -= bytes;
     if (budget < 0) {
       throw refused("makes more values than a state dict of this size can have");
     }
   }
 
+  /// A little-endian two's complement integer.
   private long longOf(int bytes) {
     if (bytes > Long.BYTES + 1) {
       throw refused("has an integer of more than 64 bits");
     }
-    byte[] digits = take((long) bytes);
-    var value = BigInteger.ZERO;
-    if (bytes > 0) {
-      var reversed = new byte[bytes];
-      for (int i = 0; i < bytes; i++) {
-        reversed[i] = digits[bytes - 1 - i];
+    long value = 0;
+    byte last = 0;
+    for (int i = 0; i < bytes; i++) {
+      last = (byte) unsigned8();
+      if (i < Long.BYTES) {
+        value |= (last & 0xffL) << 8 * i;
       }
-      value = new BigInteger(reversed);
     }
-    if (value.bitLength() > 63) {
+    if (bytes < Long.BYTES) {
+      return last < 0 ? value | -1L << 8 * bytes : value;
+    }
+    if (bytes > Long.BYTES && last != value >> 63) {
       throw refused("has an integer of more than 64 bits");
     }
-    return value.longValue();
+    return value;
   }
 
   private String text(long bytes) {
-    charge(OBJECT_COST + bytes);
-    return new String(take(bytes), StandardCharsets.UTF_8);
+    charge(OBJECT_COST + BYTE_COST * bytes);
+    byte[] utf8 = take(bytes);
+    for (byte c : utf8) {
+      if (c < 0) {
+        charge((WIDE_BYTE_COST - BYTE_COST) * bytes);
+        break;
+      }
+    }
+    return new String(utf8, StandardCharsets.UTF_8);
   }
 
   private String line() {
@@ -375,7 +390,9 @@ final class PickleMachine {
   private byte[] take(long bytes) {
     long at = position;
     skip(bytes);
-    return code.asSlice(at, bytes).toArray(ValueLayout.JAVA_BYTE);
+    var taken = new byte[Math.toIntExact(bytes)];
+    MemorySegment.copy(code, ValueLayout.JAVA_BYTE, at, taken, 0, taken.length);
+    return taken;
   }
 
   private int unsigned8() {

@@ -30,16 +30,18 @@ public final class ProtoReader {
   private final Path file;
   private final MemorySegment bytes;
   private long position;
+  private long limit;
   private int tag;
 
   public ProtoReader(Path file, MemorySegment bytes) {
     this.file = file;
     this.bytes = bytes;
+    limit = bytes.byteSize();
   }
 
   /// Moves to the next field; read or [#skip] it before the next call.
   public boolean next() {
-    if (position == bytes.byteSize()) {
+    if (position == limit) {
       return false;
     }
     long value = rawVarint();
@@ -76,10 +78,61 @@ public final class ProtoReader {
   public MemorySegment bytes() {
     require(BYTES);
     long count = rawVarint();
-    if (count < 0 || count > bytes.byteSize() - position) {
-      throw malformed("a field longer than the file");
-    }
     return bytes.asSlice(advance(count), count);
+  }
+
+  /// Bytes of a message, a text or an array, which is passed over.
+  public long length() {
+    require(BYTES);
+    long count = rawVarint();
+    advance(count);
+    return count;
+  }
+
+  /// Goes into the field, which is a message: its fields come next. Makes nothing, unlike
+  /// [#message].
+  ///
+  /// @return where the outer message ends, for [#leave]
+  public long enter() {
+    require(BYTES);
+    long count = rawVarint();
+    long end = advance(count) + count;
+    long outer = limit;
+    position = end - count;
+    limit = end;
+    return outer;
+  }
+
+  /// Goes on behind the message that was entered.
+  public void leave(long outer) {
+    position = limit;
+    limit = outer;
+  }
+
+  /// Where the value of the field begins, for [#textAt].
+  public long position() {
+    return position;
+  }
+
+  /// The text whose field began at `start`.
+  public String textAt(long start) {
+    ProtoReader reader = new ProtoReader(file, bytes);
+    reader.position = start;
+    reader.tag = BYTES;
+    return reader.text();
+  }
+
+  /// A number that two texts share only if they are the same, as good as certainly.
+  public long textHash(long seed) {
+    require(BYTES);
+    long count = rawVarint();
+    long at = advance(count);
+    long hash = seed;
+    for (long i = 0; i < count; i++) {
+      hash = (hash ^ bytes.get(ValueLayout.JAVA_BYTE, at + i)) * (seed | 1);
+      hash ^= hash >>> 32;
+    }
+    return hash * (seed | 1);
   }
 
   public ProtoReader message() {
@@ -95,7 +148,7 @@ public final class ProtoReader {
     switch (tag & 7) {
       case VARINT -> rawVarint();
       case FIXED64 -> advance(8);
-      case BYTES -> bytes();
+      case BYTES -> length();
       case FIXED32 -> advance(4);
       default -> throw malformed("a field of an unknown kind");
     }
@@ -121,7 +174,7 @@ public final class ProtoReader {
 
   private long advance(long count) {
     long at = position;
-    if (count > bytes.byteSize() - at) {
+    if (count < 0 || count > limit - at) {
       throw malformed("a field longer than the file");
     }
     position += count;

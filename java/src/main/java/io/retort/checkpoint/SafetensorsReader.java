@@ -6,9 +6,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 
@@ -27,14 +25,11 @@ public final class SafetensorsReader implements TensorFile {
   private final MappedFile mapped;
   private final long dataStart;
   private final SafetensorsHeader header;
-  private final Map<String, TensorEntry> byName;
 
   private SafetensorsReader(MappedFile mapped, long dataStart, SafetensorsHeader header) {
     this.mapped = mapped;
     this.dataStart = dataStart;
     this.header = header;
-    this.byName = HashMap.newHashMap(header.entries().size());
-    header.entries().forEach(entry -> byName.put(entry.name(), entry));
   }
 
   /// Opens `file` and checks its header.
@@ -98,7 +93,7 @@ public final class SafetensorsReader implements TensorFile {
 
   @Override
   public Optional<TensorEntry> find(String name) {
-    return Optional.ofNullable(byName.get(name));
+    return header.find(name);
   }
 
   @Override

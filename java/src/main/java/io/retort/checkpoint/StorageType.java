@@ -1,6 +1,7 @@
 package io.retort.checkpoint;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
@@ -36,6 +37,9 @@ public enum StorageType {
   I64(64),
   U64(64);
 
+  /// Every type, low to high.
+  static final List<StorageType> ALL = List.of(values());
+
   private static final Map<String, StorageType> BY_NAME =
       Arrays.stream(values()).collect(Collectors.toMap(StorageType::name, Function.identity()));
 
@@ -58,10 +62,16 @@ public enum StorageType {
   /// Bytes of a tensor of this type, or -1 if the shape overflows 64 bits, also where a zero
   /// dimension hides it, or does not fill whole bytes.
   long byteSize(long[] shape) {
+    return byteSize(shape, shape.length);
+  }
+
+  /// As [#byteSize(long[])], of the first `rank` numbers.
+  long byteSize(long[] shape, int rank) {
     try {
       long bitCount = bits;
       boolean empty = false;
-      for (long dimension : shape) {
+      for (int axis = 0; axis < rank; axis++) {
+        long dimension = shape[axis];
         empty |= dimension == 0;
         bitCount = Math.multiplyExact(bitCount, Math.max(dimension, 1));
       }

@@ -37,7 +37,14 @@ public final class TorchFile implements TensorFile {
   private static final int MAX_DEPTH = 8;
   private static final int MAX_VALUES = 1_000_000;
   private static final int MOST_NAMED = 8;
-  private static final long SLACK = 1 << 20;
+  private static final long SLACK = 1 << 19;
+
+  /// What a tensor takes beside its name, and what looking through a dict does.
+  private static final long TENSOR_COST = 256;
+
+  /// How often a path is made: found, listed, cut to its name.
+  private static final long PATHS = 3;
+
   private static final String AVERAGED = "ema";
   private static final List<String> WRAPPERS = List.of("module.", "_orig_mod.");
 
@@ -102,7 +109,7 @@ public final class TorchFile implements TensorFile {
 
   private static TorchFile read(Path file, ZipArchive zip) {
     String pickle =
-        zip.entries().keySet().stream()
+        zip.names()
             .filter(name -> name.matches(PICKLE))
             .findFirst()
             .orElseThrow(() ->
@@ -115,8 +122,9 @@ public final class TorchFile implements TensorFile {
     TorchFile opened = new TorchFile(file, zip, folder);
     opened.requireLittleEndian();
     MemorySegment code = zip.view(zip.entry(pickle));
-    long budget = SLACK + 2 * zip.size();
-    opened.collect("", new PickleMachine(file, code, zip.size(), budget).run(), 0, true);
+    long budget = SLACK + zip.size() * 3 / 2;
+    PickleMachine machine = new PickleMachine(file, code, zip.size(), budget);
+    opened.collect(machine, "", machine.run(), 0, true);
     if (opened.tensors.isEmpty()) {
       throw new CheckpointException(file, "", "holds no tensors");
     }
@@ -155,7 +163,8 @@ public final class TorchFile implements TensorFile {
   /// Finds tensors in dicts and lists, and the plain values beside them.
   ///
   /// @param named whether only text keys lead here, as they do to a state dict
-  private void collect(String path, Object value, int depth, boolean named) {
+  private void collect(PickleMachine machine, String path, Object value, int depth, boolean named) {
+    machine.charge(TENSOR_COST + PATHS * path.length());
     if (++visited > MAX_VALUES || depth > MAX_DEPTH) {
       throw new CheckpointException(file, "", "is nested deeper or wider than a state dict");
     }
@@ -170,10 +179,10 @@ public final class TorchFile implements TensorFile {
         if (text && dict.values().stream().anyMatch(TorchTensor.class::isInstance)) {
           roots.put(path, direct(path, dict));
         }
-        dict.forEach((key, inner) -> collect(below(path, key), inner, depth + 1, text));
+        dict.forEach((key, inner) -> collect(machine, below(path, key), inner, depth + 1, text));
       }
-      case Tuple(List<Object> values) -> collectAll(path, values, depth);
-      case List<?> values -> collectAll(path, values, depth);
+      case Tuple(List<Object> values) -> collectAll(machine, path, values, depth);
+      case List<?> values -> collectAll(machine, path, values, depth);
       case Storage _ -> throw new CheckpointException(file, path, "is a bare storage");
       default -> {
         if (depth == 1) {
@@ -183,9 +192,9 @@ public final class TorchFile implements TensorFile {
     }
   }
 
-  private void collectAll(String path, List<?> values, int depth) {
+  private void collectAll(PickleMachine machine, String path, List<?> values, int depth) {
     for (int i = 0; i < values.size(); i++) {
-      collect(below(path, i), values.get(i), depth + 1, false);
+      collect(machine, below(path, i), values.get(i), depth + 1, false);
     }
   }
 

@@ -4,12 +4,15 @@ import io.retort.checkpoint.ModelFile;
 import io.retort.data.DataException;
 import io.retort.data.Dataset;
 import io.retort.data.Datasets;
+import io.retort.data.Images;
+import io.retort.metrics.Evaluation;
 import io.retort.metrics.Metric;
 import io.retort.metrics.MetricRow;
 import io.retort.metrics.MetricTable;
 import io.retort.op.Backend;
 import io.retort.report.RunEvaluation;
 import io.retort.tensor.Shape;
+import java.nio.file.Path;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -43,6 +46,14 @@ final class EvalCommand implements Callable<Integer> {
       paramLabel = "NAME|PATH",
       description = "The data set the model was trained on.")
   private String data;
+
+  @Option(
+      names = "--reference",
+      paramLabel = "FILE",
+      description =
+          "Real images to compare with instead of the set's training images: .npz or .npy (u1"
+              + " N,H,W,C or float N,C,H,W), a folder or zip of pictures.")
+  private @Nullable Path reference;
 
   @Option(
       names = "--metrics",
@@ -81,8 +92,20 @@ final class EvalCommand implements Callable<Integer> {
     Backend backend = device.open(console, false);
     try (ModelFile loaded = model.load(backend)) {
       requireFits(loaded, set);
+      Images real = reference != null ? ReferenceImages.read(reference, set.card()) : null;
+      if (real != null && real.count() < count) {
+        throw new DataException(
+            String.valueOf(reference),
+            "holds %d images, fewer than --count %d".formatted(real.count(), count));
+      }
       console.progress("measuring %d held-out real images, the floor".formatted(count));
-      try (RunEvaluation evaluation = RunEvaluation.open(set, backend, count)) {
+      try (RunEvaluation evaluation =
+          RunEvaluation.open(
+              set,
+              real,
+              real == null ? Evaluation.TRAINING : "images of " + reference,
+              backend,
+              count)) {
         MetricRow row =
             evaluation.row(
                 ROW,
@@ -128,6 +151,9 @@ final class EvalCommand implements Callable<Integer> {
     var json = new LinkedHashMap<String, Object>();
     json.put("model", loaded.file().toString());
     json.put("data", data);
+    if (reference != null) {
+      json.put("reference", reference.toString());
+    }
     json.put("rows", table.json());
     json.put("notes", table.notes());
     console.json(json);

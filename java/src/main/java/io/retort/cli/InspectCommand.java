@@ -111,8 +111,8 @@ final class InspectCommand implements Callable<Integer> {
     boolean arrays;
     boolean torch;
     try (ZipArchive zip = ZipArchive.open(file)) {
-      arrays = zip.entries().keySet().stream().allMatch(name -> name.endsWith(".npy"));
-      torch = zip.entries().keySet().stream().anyMatch(name -> name.matches(TorchFile.PICKLE));
+      arrays = zip.names().allMatch(name -> name.endsWith(".npy"));
+      torch = zip.names().anyMatch(name -> name.matches(TorchFile.PICKLE));
     }
     if (torch) {
       return tensors(TorchFile.everything(file));

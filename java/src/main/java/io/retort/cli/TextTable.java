@@ -37,10 +37,14 @@ final class TextTable {
   /// All lines, the heading first.
   String text() {
     var text = new StringBuilder();
+    var widths = new int[numeric.length];
+    for (int column = 0; column < numeric.length; column++) {
+      widths[column] = width(column);
+    }
     for (List<String> row : rows) {
       var line = new StringBuilder();
       for (int column = 0; column < numeric.length; column++) {
-        String padding = " ".repeat(width(column) - row.get(column).length());
+        String padding = " ".repeat(widths[column] - row.get(column).length());
         line.append(column == 0 ? "" : "  ")
             .append(numeric[column] ? padding + row.get(column) : row.get(column) + padding);
       }

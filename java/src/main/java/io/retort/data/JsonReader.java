@@ -2,16 +2,10 @@ package io.retort.data;
 
 import io.retort.data.Json.JsonException;
 import java.math.BigDecimal;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
-import java.util.HashSet;
+import java.util.BitSet;
 import java.util.List;
-import java.util.Set;
-import org.jspecify.annotations.Nullable;
 
 /// Pulls one strict JSON document token by token from UTF-8 bytes, building nothing.
 ///
@@ -45,17 +39,43 @@ public final class JsonReader {
   private static final int SAFE_DIGITS = 18;
 
   private final byte[] utf8;
+  private final JsonText text;
   private final int maxDepth;
   private final int maxNames;
-  private final Deque<Container> open = new ArrayDeque<>();
+  private final int maxInner;
+  private final boolean checked;
+
+  /// The names of every level that was ever open, and whether each level open now has an element
+  /// yet: kept, so that objects that come and go cost nothing.
+  private final List<JsonNames> names = new ArrayList<>();
+
+  private final BitSet objects = new BitSet();
+  private final BitSet started = new BitSet();
+  private int depth;
   private int position;
-  private int names;
+  private int held;
+  private int inner;
 
   /// Reads `utf8`, which is not copied and must not change meanwhile.
   public JsonReader(byte[] utf8, int maxDepth, int maxNames) {
+    this(utf8, maxDepth, maxNames, maxNames);
+  }
+
+  /// Reads `utf8`, which is not copied and must not change meanwhile.
+  ///
+  /// @param maxInner names that may be held at once inside the outermost object's values
+  public JsonReader(byte[] utf8, int maxDepth, int maxNames, int maxInner) {
+    this(utf8, new JsonText(utf8), maxDepth, maxNames, maxInner, false);
+  }
+
+  private JsonReader(
+      byte[] utf8, JsonText text, int maxDepth, int maxNames, int maxInner, boolean checked) {
     this.utf8 = utf8;
+    this.text = text;
     this.maxDepth = maxDepth;
     this.maxNames = maxNames;
+    this.maxInner = maxInner;
+    this.checked = checked;
   }
 
   /// The kind of the next value, judged by its first byte; consumes only white space.
@@ -91,13 +111,12 @@ public final class JsonReader {
   /// Whether the open object or array has another element; consumes the comma before it, so ask
   /// once per element.
   public boolean hasNext() {
-    Container container = open.element();
+    char closing = objects.get(depth - 1) ? '}' : ']';
     int next = byteAfterSpace();
-    char closing = container.closing();
     if (next == closing) {
       return false;
     }
-    if (container.started) {
+    if (started.get(depth - 1)) {
       if (next != ',') {
         throw failure("',' or '" + closing + "' must be here");
       }
@@ -106,47 +125,85 @@ public final class JsonReader {
         throw failure("a value must follow ','");
       }
     }
-    container.started = true;
+    started.set(depth - 1);
     return true;
   }
 
   /// The name of the next member and its colon; the value comes next.
   public String name() {
-    Container container = open.element();
-    String name = string();
-    if (!container.isNew(name)) {
-      throw failure("the name \"" + abbreviated(name) + "\" appears twice in one object");
-    }
-    if (++names > maxNames) {
-      throw failure("more than %d names".formatted(maxNames));
+    return text(nameToken());
+  }
+
+  /// As [#name], but yields where the name stands, for [#text] and [#is]; makes nothing.
+  public int nameToken() {
+    int token = stringToken();
+    if (!checked) {
+      if (!names.get(depth - 1).add(token)) {
+        throw failure("the name \"" + abbreviated(text(token)) + "\" appears twice in one object");
+      }
+      inner += depth > 1 ? 1 : 0;
+      if (++held > maxNames || inner > maxInner) {
+        throw failure("more than %d names".formatted(inner > maxInner ? maxInner : maxNames));
+      }
     }
     if (byteAfterSpace() != ':') {
       throw failure("':' must follow a name");
     }
     position++;
-    return name;
+    return token;
+  }
+
+  /// The names of the open object so far, which stay what they are when it ends.
+  public JsonNames names() {
+    JsonNames taken = names.get(depth - 1);
+    held -= taken.size();
+    inner -= depth > 1 ? taken.size() : 0;
+    names.set(depth - 1, new JsonNames(text));
+    return taken;
   }
 
   /// A string value with its escapes resolved.
   public String string() {
+    return text(stringToken());
+  }
+
+  /// As [#string], but yields where the string stands, for [#text] and [#is]; makes nothing.
+  public int stringToken() {
     if (byteAfterSpace() != '"') {
       throw failure("a string must be here");
     }
     int start = ++position;
-    while (position < utf8.length) {
-      byte c = utf8[position];
-      if (c == '"') {
-        return decoded(start, position++);
-      }
-      if (c == '\\') {
-        return escapedString(start);
-      }
-      if (c >= 0 && c < 0x20) {
-        throw failure("a control character inside a string");
-      }
-      position++;
-    }
-    throw failure("the document ends inside a string");
+    position = text.end(start) + 1;
+    return start;
+  }
+
+  /// The name or string at a position that was read before.
+  public String text(int token) {
+    return text.text(token);
+  }
+
+  /// Whether the name or string at a position that was read before is `expected`, which is ASCII.
+  public boolean is(int token, String expected) {
+    return text.is(token, expected);
+  }
+
+  /// The position of the next byte that is no white space.
+  public int position() {
+    byteAfterSpace();
+    return position;
+  }
+
+  /// Another reader of this document, which has been read to its end: from a position on, such as
+  /// that of a name, without looking for names that appear twice.
+  public JsonReader from(int start) {
+    JsonReader reader = new JsonReader(utf8, text, maxDepth, maxNames, maxInner, true);
+    reader.moveTo(start);
+    return reader;
+  }
+
+  /// Goes on from another position; for what [#from] gives, outside every value.
+  public void moveTo(int start) {
+    position = start;
   }
 
   /// An integer literal that fits a `long`: no fraction, no exponent, no minus zero.
@@ -210,7 +267,7 @@ public final class JsonReader {
       case OBJECT -> {
         beginObject();
         while (hasNext()) {
-          name();
+          nameToken();
           skip();
         }
         endObject();
@@ -222,7 +279,7 @@ public final class JsonReader {
         }
         endArray();
       }
-      case STRING -> string();
+      case STRING -> stringToken();
       case NUMBER -> skipNumber();
       case BOOLEAN -> bool();
       case NULL -> nil();
@@ -240,11 +297,16 @@ public final class JsonReader {
     if (byteAfterSpace() != bracket) {
       throw failure("'" + bracket + "' must be here");
     }
-    if (open.size() == maxDepth) {
+    if (depth == maxDepth) {
       throw failure("nested deeper than " + maxDepth);
     }
     position++;
-    open.push(new Container(object));
+    if (!checked && names.size() == depth) {
+      names.add(new JsonNames(text));
+    }
+    objects.set(depth, object);
+    started.clear(depth);
+    depth++;
   }
 
   private void end(char bracket) {
@@ -252,7 +314,13 @@ public final class JsonReader {
       throw failure("'" + bracket + "' must be here");
     }
     position++;
-    names -= open.pop().names();
+    depth--;
+    if (!checked) {
+      JsonNames closed = names.get(depth);
+      held -= closed.size();
+      inner -= depth > 0 ? closed.size() : 0;
+      closed.clear();
+    }
   }
 
   private int byteAfterSpace() {
@@ -264,94 +332,6 @@ public final class JsonReader {
       position++;
     }
     return -1;
-  }
-
-  /// The rest of a string from its first backslash on.
-  private String escapedString(int start) {
-    var text = new StringBuilder();
-    int run = start;
-    while (position < utf8.length) {
-      byte c = utf8[position];
-      if (c == '"') {
-        text.append(decoded(run, position++));
-        return text.toString();
-      }
-      if (c >= 0 && c < 0x20) {
-        throw failure("a control character inside a string");
-      }
-      if (c == '\\') {
-        text.append(decoded(run, position));
-        position++;
-        text.appendCodePoint(escape());
-        run = position;
-      } else {
-        position++;
-      }
-    }
-    throw failure("the document ends inside a string");
-  }
-
-  private int escape() {
-    int c = position < utf8.length ? utf8[position++] : -1;
-    return switch (c) {
-      case '"', '\\', '/' -> c;
-      case 'b' -> '\b';
-      case 'f' -> '\f';
-      case 'n' -> '\n';
-      case 'r' -> '\r';
-      case 't' -> '\t';
-      case 'u' -> unicodeEscape();
-      default -> throw failure("an unknown escape inside a string");
-    };
-  }
-
-  private int unicodeEscape() {
-    char first = fourHexDigits();
-    if (!Character.isSurrogate(first)) {
-      return first;
-    }
-    if (Character.isHighSurrogate(first)
-        && position + 1 < utf8.length
-        && utf8[position] == '\\'
-        && utf8[position + 1] == 'u') {
-      position += 2;
-      char second = fourHexDigits();
-      if (Character.isLowSurrogate(second)) {
-        return Character.toCodePoint(first, second);
-      }
-    }
-    throw failure("a lone surrogate inside a string");
-  }
-
-  private char fourHexDigits() {
-    int value = 0;
-    for (int i = 0; i < 4; i++) {
-      byte c = position < utf8.length ? utf8[position++] : -1;
-      int digit = c < 0 ? -1 : Character.digit((char) c, 16);
-      if (digit < 0) {
-        throw failure("\\u must be followed by four hexadecimal digits");
-      }
-      value = value << 4 | digit;
-    }
-    return (char) value;
-  }
-
-  private String decoded(int start, int end) {
-    boolean ascii = true;
-    for (int i = start; i < end && ascii; i++) {
-      ascii = utf8[i] >= 0;
-    }
-    if (ascii) {
-      return new String(utf8, start, end - start, StandardCharsets.ISO_8859_1);
-    }
-    try {
-      return StandardCharsets.UTF_8
-          .newDecoder()
-          .decode(ByteBuffer.wrap(utf8, start, end - start))
-          .toString();
-    } catch (CharacterCodingException _) {
-      throw failure("a string that is not UTF-8");
-    }
   }
 
   /// Passes over a number; yields where it began.
@@ -426,43 +406,5 @@ public final class JsonReader {
 
   private JsonException failure(String what) {
     return new JsonException(what + " (at byte " + position + ")");
-  }
-
-  /// An open object or array.
-  private static final class Container {
-    /// Most objects have few names: those are looked through, more are hashed.
-    private static final int FEW = 8;
-
-    final boolean object;
-    private final List<String> few = new ArrayList<>(0);
-    private @Nullable Set<String> many;
-    boolean started;
-
-    Container(boolean object) {
-      this.object = object;
-    }
-
-    /// Whether no member before had this name; remembers it.
-    boolean isNew(String name) {
-      if (many != null) {
-        return many.add(name);
-      }
-      if (few.contains(name)) {
-        return false;
-      }
-      few.add(name);
-      if (few.size() > FEW) {
-        many = new HashSet<>(few);
-      }
-      return true;
-    }
-
-    int names() {
-      return many != null ? many.size() : few.size();
-    }
-
-    char closing() {
-      return object ? '}' : ']';
-    }
   }
 }

@@ -111,8 +111,7 @@ sealed interface PictureStore {
   /// Entries of a zip, which stays open.
   record Archive(ZipArchive zip, List<String> pictures) implements PictureStore {
     static Archive of(ZipArchive zip) {
-      return new Archive(
-          zip, zip.entries().keySet().stream().filter(PictureStore::isPicture).sorted().toList());
+      return new Archive(zip, zip.names().filter(PictureStore::isPicture).sorted().toList());
     }
 
     @Override

@@ -7,11 +7,9 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.Collections;
-import java.util.Comparator;
-import java.util.LinkedHashMap;
 import java.util.Optional;
-import java.util.SequencedMap;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import java.util.zip.DataFormatException;
 import java.util.zip.Inflater;
@@ -19,8 +17,10 @@ import java.util.zip.Inflater;
 /// A zip file, mapped into memory: the container of image sets, NumPy archives and PyTorch files.
 ///
 /// Stored and deflated entries, ZIP64 too; no encryption, no parts, nothing before the first entry.
-/// Entries may not overlap, so that reading all of them costs no more than the file holds. Names
-/// are only ever keys, never paths. Safe for several threads.
+/// Entries may not overlap, so that reading all of them costs no more than the file holds; what is
+/// kept of one is twenty bytes, the rest is read from the directory when it is asked for. Names are
+/// only ever keys, never paths; one that is not UTF-8 is taken as ISO 8859-1. Safe for several
+/// threads.
 ///
 /// Source: PKWARE's APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.14 to 4.3.16.
 public final class ZipArchive implements AutoCloseable {
@@ -41,6 +41,9 @@ public final class ZipArchive implements AutoCloseable {
   private static final long SATURATED = 0xffff_ffffL;
   private static final long LONGEST_VIEW = 1 << 30;
   private static final int LONGEST_ARRAY = Integer.MAX_VALUE - 8;
+  private static final int MOST_ENTRIES = 1 << 27;
+  private static final char REPLACEMENT = '\ufffd';
+  private static final String OVERLAP = "overlaps another file";
 
   /// Deflate's best: 258 bytes out of two bits.
   private static final long MOST_EXPANSION = 1032;
@@ -59,7 +62,16 @@ public final class ZipArchive implements AutoCloseable {
   public record Entry(String name, boolean stored, long packed, long size, int crc, long header) {}
 
   private final MappedFile mapped;
-  private final SequencedMap<String, Entry> entries = new LinkedHashMap<>();
+  private final long seed = ThreadLocalRandom.current().nextLong() | 1;
+
+  /// Where each file's record in the directory is, in its order.
+  private long[] records = {};
+
+  private int count;
+
+  /// An open-addressing table of names: indices into `records`, plus one.
+  private int[] table = new int[1];
+
   private long directory;
 
   private ZipArchive(MappedFile mapped) {
@@ -96,13 +108,55 @@ public final class ZipArchive implements AutoCloseable {
     return mapped.size();
   }
 
-  /// The files inside, in the order of the directory; folders are left out.
-  public SequencedMap<String, Entry> entries() {
-    return Collections.unmodifiableSequencedMap(entries);
+  /// Names of the files inside, in the order of the directory; folders are left out.
+  public Stream<String> names() {
+    return Arrays.stream(records, 0, count)
+        .mapToObj(at -> text(at + CENTRAL_BYTES, unsigned16(at + 28)));
   }
 
   public Optional<Entry> find(String name) {
-    return Optional.ofNullable(entries.get(name));
+    int index = indexOf(name.getBytes(StandardCharsets.UTF_8));
+    if (index < 0 && name.chars().allMatch(c -> c < 0x100)) {
+      index = indexOf(name.getBytes(StandardCharsets.ISO_8859_1));
+    }
+    if (index < 0) {
+      return Optional.empty();
+    }
+    long at = records[index];
+    long[] sizes = sizes(at, new long[3]);
+    return Optional.of(
+        new Entry(
+            name, unsigned16(at + 10) == STORED, sizes[1], sizes[0], int32(at + 16), sizes[2]));
+  }
+
+  private int indexOf(byte[] utf8) {
+    MemorySegment name = MemorySegment.ofArray(utf8);
+    for (int slot = slot(name, 0, utf8.length); table[slot] != 0; slot = next(slot)) {
+      if (isName(records[table[slot] - 1], name, 0, utf8.length)) {
+        return table[slot] - 1;
+      }
+    }
+    return -1;
+  }
+
+  private boolean isName(long record, MemorySegment name, long from, int length) {
+    long at = record + CENTRAL_BYTES;
+    return unsigned16(record + 28) == length
+        && MemorySegment.mismatch(mapped.bytes(), at, at + length, name, from, from + length) < 0;
+  }
+
+  /// Where the search for a name begins.
+  private int slot(MemorySegment name, long from, int length) {
+    long hash = seed;
+    for (long i = 0; i < length; i++) {
+      hash = (hash ^ name.get(ValueLayout.JAVA_BYTE, from + i)) * seed;
+      hash ^= hash >>> 32;
+    }
+    return (int) (hash * seed >>> 32) & table.length - 1;
+  }
+
+  private int next(int slot) {
+    return slot + 1 & table.length - 1;
   }
 
   /// The entry of a name that must be there.
@@ -115,7 +169,7 @@ public final class ZipArchive implements AutoCloseable {
 
   private void readDirectory() {
     long end = findEnd();
-    long count = unsigned16(end + 10);
+    long claimed = unsigned16(end + 10);
     long bytes = unsigned32(end + 12);
     long start = unsigned32(end + 16);
     long limit = end;
@@ -125,7 +179,7 @@ public final class ZipArchive implements AutoCloseable {
       require(
           end64 >= 0 && end64 <= end - LOCATOR64_BYTES - END64_BYTES && int32(end64) == END64,
           "has a damaged ZIP64 directory");
-      count = int64(end64 + 32);
+      claimed = int64(end64 + 32);
       bytes = int64(end64 + 40);
       start = int64(end64 + 48);
       limit = end64;
@@ -134,11 +188,16 @@ public final class ZipArchive implements AutoCloseable {
         start >= 0 && bytes >= 0 && bytes <= limit && start == limit - bytes,
         "has a directory that is not where it should be");
     require(
-        count >= 0 && count <= bytes / CENTRAL_BYTES, "has a directory too short for its entries");
+        claimed >= 0 && claimed <= bytes / CENTRAL_BYTES,
+        "has a directory too short for its entries");
+    require(claimed <= MOST_ENTRIES, "holds more than " + MOST_ENTRIES + " files");
     directory = start;
+    records = new long[(int) claimed];
+    table = new int[Integer.highestOneBit(Math.max(1, (int) (claimed * 3 / 2))) * 2];
+    var sizes = new long[3];
     long at = start;
-    for (long i = 0; i < count; i++) {
-      at = readEntry(at, limit);
+    for (long i = 0; i < claimed; i++) {
+      at = readEntry(at, limit, sizes);
     }
     require(at == limit, "has a directory longer than its entries");
   }
@@ -153,24 +212,40 @@ public final class ZipArchive implements AutoCloseable {
     throw new DataException(file().toString(), "is not a zip file, or is truncated");
   }
 
-  private long readEntry(long at, long limit) {
+  /// Checks one record of the directory; yields where the next one is.
+  private long readEntry(long at, long limit, long[] scratch) {
     require(at <= limit - CENTRAL_BYTES && int32(at) == CENTRAL, "has a damaged directory");
     int nameBytes = unsigned16(at + 28);
-    int extraBytes = unsigned16(at + 30);
-    long next = at + CENTRAL_BYTES + nameBytes + extraBytes + unsigned16(at + 32);
+    long next = at + CENTRAL_BYTES + nameBytes + unsigned16(at + 30) + unsigned16(at + 32);
     require(next <= limit, "has a damaged directory");
-    String name = text(at + CENTRAL_BYTES, nameBytes);
-    int method = unsigned16(at + 10);
-    var sizes = new long[] {unsigned32(at + 24), unsigned32(at + 20), unsigned32(at + 42)};
-    widen(at + CENTRAL_BYTES + nameBytes, extraBytes, sizes);
-    if (!name.endsWith("/")) {
-      require(method == STORED || method == DEFLATED, name, "is packed in a way that is not read");
-      require((unsigned16(at + 8) & ENCRYPTED) == 0, name, "is encrypted");
-      Entry entry = new Entry(name, method == STORED, sizes[1], sizes[0], int32(at + 16), sizes[2]);
-      requirePossible(entry);
-      require(entries.put(name, entry) == null, name, "appears twice");
+    boolean isFolder =
+        nameBytes > 0
+            && mapped.bytes().get(ValueLayout.JAVA_BYTE, at + CENTRAL_BYTES + nameBytes - 1) == '/';
+    if (!isFolder) {
+      int method = unsigned16(at + 10);
+      require(method == STORED || method == DEFLATED, at, "is packed in a way that is not read");
+      require((unsigned16(at + 8) & ENCRYPTED) == 0, at, "is encrypted");
+      requirePossible(at, method == STORED, sizes(at, scratch));
+      long name = at + CENTRAL_BYTES;
+      int slot = slot(mapped.bytes(), name, nameBytes);
+      while (table[slot] != 0) {
+        boolean same = isName(records[table[slot] - 1], mapped.bytes(), name, nameBytes);
+        require(!same, at, "appears twice");
+        slot = next(slot);
+      }
+      records[count] = at;
+      table[slot] = ++count;
     }
     return next;
+  }
+
+  /// Bytes when read, bytes in the archive, and where the entry is, of the record at `at`.
+  private long[] sizes(long at, long[] sizes) {
+    sizes[0] = unsigned32(at + 24);
+    sizes[1] = unsigned32(at + 20);
+    sizes[2] = unsigned32(at + 42);
+    widen(at + CENTRAL_BYTES + unsigned16(at + 28), unsigned16(at + 30), sizes);
+    return sizes;
   }
 
   /// Replaces sizes that do not fit 32 bits by those of the ZIP64 field.
@@ -191,27 +266,37 @@ public final class ZipArchive implements AutoCloseable {
     }
   }
 
-  private void requirePossible(Entry entry) {
+  private void requirePossible(long at, boolean stored, long[] sizes) {
+    long size = sizes[0];
+    long packed = sizes[1];
+    long header = sizes[2];
     boolean inside =
-        entry.packed >= 0
-            && entry.header >= 0
-            && entry.packed <= directory
-            && entry.header <= directory - LOCAL_BYTES - entry.packed;
-    require(inside, entry.name, "does not lie inside the file");
-    boolean possible =
-        entry.stored
-            ? entry.size == entry.packed
-            : entry.size >= 0 && entry.size <= MOST_EXPANSION * entry.packed;
-    require(possible, entry.name, "claims a size it cannot have");
+        packed >= 0
+            && header >= 0
+            && packed <= directory
+            && header <= directory - LOCAL_BYTES - packed;
+    require(inside, at, "does not lie inside the file");
+    boolean possible = stored ? size == packed : size >= 0 && size <= MOST_EXPANSION * packed;
+    require(possible, at, "claims a size it cannot have");
   }
 
+  /// Entries lie apart where each ends before the next begins, whichever of them it is that does.
   private void requireApart() {
-    Entry[] ordered = entries.values().toArray(Entry[]::new);
-    Arrays.sort(ordered, Comparator.comparingLong(Entry::header));
-    for (int i = 1; i < ordered.length; i++) {
-      Entry before = ordered[i - 1];
-      if (before.header + LOCAL_BYTES + before.packed > ordered[i].header) {
-        throw new DataException(inside(ordered[i].name), "overlaps " + printable(before.name));
+    var starts = new long[count];
+    var ends = new long[count];
+    var sizes = new long[3];
+    for (int i = 0; i < count; i++) {
+      sizes(records[i], sizes);
+      starts[i] = sizes[2];
+      ends[i] = sizes[2] + LOCAL_BYTES + sizes[1];
+    }
+    Arrays.sort(starts);
+    Arrays.sort(ends);
+    for (int i = 1; i < count; i++) {
+      if (ends[i - 1] > starts[i]) {
+        for (int entry = 0; entry < count; entry++) {
+          require(sizes(records[entry], sizes)[2] != starts[i], records[entry], OVERLAP);
+        }
       }
     }
   }
@@ -312,8 +397,9 @@ public final class ZipArchive implements AutoCloseable {
   }
 
   private String text(long at, int bytes) {
-    return new String(
-        mapped.bytes().asSlice(at, bytes).toArray(ValueLayout.JAVA_BYTE), StandardCharsets.UTF_8);
+    byte[] text = mapped.bytes().asSlice(at, bytes).toArray(ValueLayout.JAVA_BYTE);
+    String utf8 = new String(text, StandardCharsets.UTF_8);
+    return utf8.indexOf(REPLACEMENT) < 0 ? utf8 : new String(text, StandardCharsets.ISO_8859_1);
   }
 
   private int unsigned16(long at) {
@@ -341,6 +427,13 @@ public final class ZipArchive implements AutoCloseable {
   private void require(boolean fact, String name, String reason) {
     if (!fact) {
       throw new DataException(inside(name), reason);
+    }
+  }
+
+  /// As above, of the file whose record is at `record`.
+  private void require(boolean fact, long record, String reason) {
+    if (!fact) {
+      require(false, text(record + CENTRAL_BYTES, unsigned16(record + 28)), reason);
     }
   }
 

@@ -1,6 +1,7 @@
 package io.retort.distill;
 
 import io.retort.data.Batch;
+import io.retort.diffusion.Preconditioning;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.net.DiffusionNet;
@@ -45,7 +46,8 @@ public record EdmTraining(DiffusionNet network, Settings settings) implements Me
       double meanLog,
       double stdLog,
       double labelDropout,
-      AdamSpec optimizer) {
+      AdamSpec optimizer)
+      implements TeacherTraining {
     public static final Settings DEFAULT =
         new Settings(64, 0.5, -1.2, 1.2, 0, new AdamSpec(1e-3, 0.9, 0.999, 1e-8, 0, 0, 500, 0));
 
@@ -56,6 +58,11 @@ public record EdmTraining(DiffusionNet network, Settings settings) implements Me
       Checks.require(
           labelDropout >= 0 && labelDropout < 1,
           "label_dropout must be in [0, 1), got " + labelDropout);
+    }
+
+    @Override
+    public Preconditioning preconditioning() {
+      return new Preconditioning.Edm(sigmaData);
     }
   }
 

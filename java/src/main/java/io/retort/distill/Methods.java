@@ -8,6 +8,7 @@ public final class Methods {
   public static final List<MethodKind<?>> ALL =
       List.of(
           EdmTraining.KIND,
+          FlowTraining.KIND,
           Dmd2.KIND,
           DiffInstruct.KIND,
           Sid.KIND,

@@ -14,12 +14,16 @@ import java.util.Random;
 /// the same computation with `n` held-out images.
 public final class Evaluation {
 
+  /// What the reference usually is.
+  public static final String TRAINING = "training images";
+
   private static final int CHUNK = 500;
 
   /// Held-out images closer to the training set than this fraction of them mark what a copy is.
   private static final double COPY_QUANTILE = 0.01;
 
   private final Images training;
+  private final String reference;
   private final FeatureExtractor trained;
   private final FeatureExtractor random;
   private final Settings settings;
@@ -92,9 +96,23 @@ public final class Evaluation {
       FeatureExtractor trained,
       FeatureExtractor random,
       Settings settings) {
+    this(training, TRAINING, heldOut, trained, random, settings);
+  }
+
+  /// As above, against other images than those the generators were trained on.
+  ///
+  /// @param reference what `training` is, for the notes
+  public Evaluation(
+      Images training,
+      String reference,
+      Images heldOut,
+      FeatureExtractor trained,
+      FeatureExtractor random,
+      Settings settings) {
+    this.reference = reference;
     Subset.requireSameShape("evaluation: held-out", training, heldOut);
-    requireCount("training", training, settings.n());
-    requireCount("held-out", heldOut, settings.n());
+    requireCount(reference, training, settings.n());
+    requireCount("held-out images", heldOut, settings.n());
     this.training = training;
     this.trained = trained;
     this.random = random;
@@ -173,8 +191,8 @@ public final class Evaluation {
                 .formatted(trained.name(), trained.dimension(), random.name(), random.dimension())
             + " with published FID.");
     notes.add(
-        "Reference: %d training images; floor: held-out real images; n = %d in every row."
-            .formatted(training.count(), settings.n()));
+        "Reference: %d %s; floor: held-out real images; n = %d in every row."
+            .formatted(training.count(), reference, settings.n()));
     if (settings.n() <= Math.max(trained.dimension(), random.dimension())) {
       notes.add(
           "n is not above the feature dimension: covariances are singular and Fréchet distances far"
@@ -238,7 +256,7 @@ public final class Evaluation {
   private static void requireCount(String what, Images images, int n) {
     if (images.count() < n) {
       throw new IllegalArgumentException(
-          "evaluation: %s images must be at least %d, got %d".formatted(what, n, images.count()));
+          "evaluation: %s must be at least %d, got %d".formatted(what, n, images.count()));
     }
   }
 }

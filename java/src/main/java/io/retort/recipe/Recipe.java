@@ -111,22 +111,41 @@ public record Recipe(
     }
   }
 
-  /// A SongUNet; resolution, channels and classes come from the data.
+  /// What a teacher's network looks like; resolution, channels and classes come from the data.
   ///
-  /// @param channels width of the first level
-  /// @param multipliers width of each level in units of `channels`
-  /// @param blocks residual blocks per level
-  /// @param attention sides of the levels with attention
+  /// @param kind whose network
+  /// @param channels width of the first level; of the tokens of a DiT
+  /// @param multipliers width of each level in units of `channels`; a DiT has no levels
+  /// @param blocks residual blocks per level; blocks of a DiT
+  /// @param attention sides of the levels with attention; a DiT attends everywhere
+  /// @param heads of the attention of a DiT or UNet2D; EDM's networks have their own rule
+  /// @param patch side of a DiT's patches
   /// @param dropout inside the blocks while training
   /// @param conditional whether it is told the class
   public record Network(
+      Kind kind,
       int channels,
       List<Integer> multipliers,
       int blocks,
       List<Integer> attention,
+      int heads,
+      int patch,
       double dropout,
       boolean conditional) {
-    public static final Network DEFAULT = new Network(32, List.of(1, 2, 2), 1, List.of(7), 0, true);
+    public static final Network DEFAULT =
+        new Network(Kind.SONG_UNET, 32, List.of(1, 2, 2), 1, List.of(7), 4, 2, 0, true);
+
+    /// Whose network.
+    public enum Kind {
+      /// EDM's DDPM++.
+      SONG_UNET,
+      /// EDM's ADM.
+      DHARIWAL_UNET,
+      /// diffusers' UNet2DModel.
+      UNET2D,
+      /// diffusers' DiTTransformer2DModel.
+      DIT
+    }
 
     public Network {
       multipliers = List.copyOf(multipliers);
@@ -139,6 +158,8 @@ public record Recipe(
               && multipliers.size() <= 8
               && multipliers.stream().allMatch(m -> m >= 1 && m <= 64),
           "multipliers must be 1 to 8 numbers from 1 to 64, got " + multipliers);
+      require(heads >= 1 && heads <= 1024, "heads must be 1 to 1024, got " + heads);
+      require(patch >= 1 && patch <= 1024, "patch must be 1 to 1024, got " + patch);
       require(blocks >= 1 && blocks <= 64, "blocks must be 1 to 64, got " + blocks);
       require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1), got " + dropout);
     }

@@ -13,16 +13,14 @@ import io.retort.distill.EdmTraining;
 import io.retort.distill.Method;
 import io.retort.distill.MethodKind.Goal;
 import io.retort.distill.MethodKind.Inputs;
+import io.retort.distill.TeacherTraining;
 import io.retort.grad.Parameters;
 import io.retort.net.ClassExperts;
 import io.retort.net.DiffusionNet;
 import io.retort.net.LeNet;
 import io.retort.net.Net;
-import io.retort.net.SongUNet;
 import io.retort.op.Backend;
-import io.retort.recipe.Recipe.Network;
 import io.retort.tensor.Scope;
-import io.retort.tensor.ShapeException;
 import io.retort.train.RoleState;
 import io.retort.train.TrainSpec;
 import io.retort.train.Trainer;
@@ -114,16 +112,20 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
   /// A trainer of networks that begin at random.
   private Trainer fromNothing() {
     double sigmaData = recipe.settings(EdmTraining.KIND).sigmaData();
+    Preconditioning preconditioning =
+        recipe.settings() instanceof TeacherTraining teacher
+            ? teacher.preconditioning()
+            : new Preconditioning.Edm(sigmaData);
     @Nullable DiffusionNet network =
         switch (recipe.kind().goal()) {
-          case TEACHER -> network();
+          case TEACHER -> TeacherNetwork.of(recipe, data.card(), preconditioning);
           case METRIC_NET -> {
             requireMetricNetFits();
             yield null;
           }
           case STUDENT -> throw new IllegalStateException("a student begins as its teacher");
         };
-    return drawn(made(network, sigmaData), new Preconditioning.Edm(sigmaData));
+    return drawn(made(network, sigmaData), preconditioning);
   }
 
   /// A trainer of networks of a teacher's structure, all of them still random.
@@ -196,29 +198,6 @@ public record Wiring(Recipe recipe, Dataset data, Backend backend) {
         preconditioning,
         recipe.precision().compute(),
         recipe.average());
-  }
-
-  private SongUNet network() {
-    DataCard card = data.card();
-    Network network = recipe.network();
-    if (card.height() != card.width()) {
-      throw refused("data", "must be square images, got " + card.height() + "x" + card.width());
-    }
-    try {
-      return new SongUNet(
-          new SongUNet.Config(
-              card.height(),
-              card.channels(),
-              network.conditional() ? card.classes().size() : 0,
-              network.channels(),
-              network.multipliers(),
-              network.blocks(),
-              network.attention(),
-              network.dropout(),
-              0));
-    } catch (ShapeException wrong) {
-      throw refused("network", String.valueOf(wrong.getMessage()));
-    }
   }
 
   private void requireMetricNetFits() {

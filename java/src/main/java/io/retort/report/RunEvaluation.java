@@ -61,6 +61,15 @@ public final class RunEvaluation implements AutoCloseable {
   /// @param count images per row
   /// @throws DataException if there is an [#obstacle]
   public static RunEvaluation open(Dataset data, Backend backend, int count) {
+    return open(data, null, Evaluation.TRAINING, backend, count);
+  }
+
+  /// The same against other images than the data set's own; the floor is measured against them too.
+  ///
+  /// @param reference images of the data set's size, null for its training images
+  /// @param what these are, for the notes
+  public static RunEvaluation open(
+      Dataset data, @Nullable Images reference, String what, Backend backend, int count) {
     obstacle(data, count)
         .ifPresent(reason -> {
           throw new DataException(data.name(), reason);
@@ -73,7 +82,12 @@ public final class RunEvaluation implements AutoCloseable {
       random = LeNetFeatures.random(backend, data.train());
       Evaluation evaluation =
           new Evaluation(
-              data.train(), data.test(), trained, random, Evaluation.Settings.of(count, SEED));
+              reference != null ? reference : data.train(),
+              what,
+              data.test(),
+              trained,
+              random,
+              Evaluation.Settings.of(count, SEED));
       return new RunEvaluation(trained, random, evaluation, count);
     } catch (RuntimeException failure) {
       trained.close();

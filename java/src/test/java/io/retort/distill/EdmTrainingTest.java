@@ -32,6 +32,13 @@ class EdmTrainingTest implements MethodStepTest {
   }
 
   @Test
+  void theNetworkMayBeAdm() {
+    assertThat(take("network.kind=dhariwal_unet").losses().firstEntry().getValue())
+        .isBetween(0.5, 2.0)
+        .isNotEqualTo(take().losses().firstEntry().getValue());
+  }
+
+  @Test
   void aTeacherThatIsToBeGuidedIsNotAlwaysToldTheClass() {
     assertThat(take("edm.label_dropout=0.5").losses()).isNotEqualTo(take().losses());
     assertThat(take("edm.label_dropout=0").losses()).isEqualTo(take().losses());
