@@ -126,7 +126,7 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
     check(x, sigma);
     List<Coefficients> coefficients = coefficients(sigma);
     Var input = scaled(tape, x, coefficients, Coefficients::in);
-    return predict(tape, parameters, input, coefficients, new Given(labels, null, null));
+    return predict(tape, parameters, input, coefficients, new Given(labels, null, null, null));
   }
 
   /// The denoised images with the coefficients of each sample given: `x = signal clean + noise n`
@@ -196,10 +196,10 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
       List<Coefficients> coefficients,
       Given given) {
     int[] labels = given.labels == null ? new int[0] : given.labels;
-    if (labels.length != coefficients.size() || given.augmentation != null) {
+    if (labels.length != coefficients.size() || given.augmentation != null || given.away != null) {
       throw new IllegalArgumentException(
-          "denoise: a model of several students needs a class for every image and takes no"
-              + " augmentation");
+          "denoise: a model of several students needs a class for every image, takes no"
+              + " augmentation and cannot be steered");
     }
     for (int label : labels) {
       requireClass(label, experts.classes());
@@ -210,8 +210,8 @@ public record Denoiser(DiffusionNet network, Preconditioning preconditioning, DT
     for (int part = 0; part < experts.parts(); part++) {
       int[] rows = experts.rows(labels, part);
       if (rows.length > 0) {
-        Given theirs =
-            new Given(Arrays.stream(rows).map(row -> labels[row]).toArray(), null, given.dropout);
+        int[] classes = Arrays.stream(rows).map(row -> labels[row]).toArray();
+        Given theirs = new Given(classes, null, null, given.dropout);
         Var images = rows.length == labels.length ? input : chosen(input, rows);
         List<Coefficients> levels = Arrays.stream(rows).mapToObj(coefficients::get).toList();
         made.add(
