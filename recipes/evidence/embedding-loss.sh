@@ -1,25 +1,39 @@
 #!/usr/bin/env bash
 # Does the Embedding Loss earn its place? Batch 16, three seeds, Fréchet-LeNet of the averaged student every 50 steps of a
-# 300-step run, to be judged after its first third; controls: Embedding Loss alone, and batch 64 without it (to the first third).
+# 300-step run; controls: batch 64 without it (to the first third) and, of DMD2, the Embedding Loss alone.
 #
 #   recipes/evidence/embedding-loss.sh [RUNS]     about 15 minutes on two cores; runs that are in the folder RUNS are kept
 #
-# Writes embedding-loss.csv, .md and .svg beside itself. SEEDS and VARIANTS in the environment restrict it.
+# METHOD is dmd2 (writes embedding-loss.csv, .md and .svg beside itself), diff_instruct, consistency or dmd (embedding-loss-METHOD.*).
+# SEEDS and VARIANTS in the environment restrict it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 retort=${RETORT:-$here/../../retort}
 runs=${1:-$(mktemp -d)}
 seeds=${SEEDS:-1 2 3}
+method=${METHOD:-dmd2}
 variants=${VARIANTS:-with_el without_el el_only large_batch}
-common=(--set evaluation.every=50 --set evaluation.teacher_steps=1 --set save.samples=1000000
-  --set dmd2.batch=16 --set dmd2.real_batch=64 --set dmd2.student.cooldown=0 --set dmd2.critic.cooldown=0)
+common=(--set evaluation.every=50 --set evaluation.teacher_steps=1 --set save.samples=1000000 --set "$method.batch=16"
+  --set "$method.student.cooldown=0")
+case $method in
+  dmd2) recipe=fashion-mnist-dmd2-el name=embedding-loss ;;
+  diff_instruct | consistency | dmd)
+    recipe=fashion-mnist-${method/_/-} name=embedding-loss-$method variants=${variants/el_only/}
+    ;;
+  *)
+    printf 'METHOD must be dmd2, diff_instruct, consistency or dmd, got %s\n' "$method" >&2
+    exit 2
+    ;;
+esac
+[[ $method == consistency ]] || common+=(--set "$method.real_batch=64" --set "$method.critic.cooldown=0")
+[[ $method != dmd ]] || common+=(--set dmd.pairs=512)
 
 options() {
   case $1 in
-    with_el) echo --steps 300 --set dmd2.embedding.weight=1 ;;
-    without_el) echo --steps 300 --set dmd2.embedding.weight=0 ;;
+    with_el) echo --steps 300 --set "$method.embedding.weight=1" ;;
+    without_el) echo --steps 300 --set "$method.embedding.weight=0" ;;
     el_only) echo --steps 100 --set dmd2.embedding.weight=1 --set dmd2.distribution_matching=0 --set dmd2.gan=0 ;;
-    large_batch) echo --steps 100 --set dmd2.embedding.weight=0 --set dmd2.batch=64 ;;
+    large_batch) echo --steps 100 --set "$method.embedding.weight=0" --set "$method.batch=64" ;;
   esac
 }
 
@@ -31,7 +45,7 @@ for variant in $variants; do
     if [[ ! -e $run/summary.json ]]; then
       rm -rf "$run"
       # shellcheck disable=SC2046
-      "$retort" distill --out "$run" --seed "$seed" $(options "$variant") "${common[@]}" >/dev/null
+      "$retort" distill "$recipe" --out "$run" --seed "$seed" "${common[@]}" $(options "$variant") >/dev/null
     fi
     members+=("$run")
   done
@@ -41,5 +55,5 @@ done
 out=$(mktemp -d)
 "$retort" compare "${groups[@]}" --out "$out"
 for kind in csv md svg; do
-  cp "$out/comparison.$kind" "$here/embedding-loss.$kind"
+  cp "$out/comparison.$kind" "$here/$name.$kind"
 done
