@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -110,6 +111,14 @@ public final class StepBench implements Callable<Integer> {
             .orElseThrow(
                 () -> new IOException("--suite must be steps, ops or models, got " + suiteName));
     List<BenchRow> rows = suite.rows().stream().filter(row -> row.name().contains(wanted)).toList();
+    if (rows.isEmpty()) {
+      throw new IOException(
+          "no row of %s has '%s' in its name; they are %s"
+              .formatted(
+                  suiteName,
+                  wanted,
+                  suite.rows().stream().map(BenchRow::name).collect(Collectors.joining(", "))));
+    }
     List<StepContestant> contestants = new ArrayList<>();
     Path log = Files.createTempFile("retort-steps", ".log");
     try {
