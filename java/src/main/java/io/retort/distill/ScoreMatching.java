@@ -90,6 +90,16 @@ final class ScoreMatching {
     return untold.add(1 - scale, told, scale);
   }
 
+  /// Refuses to call a role without the class where its network cannot be called so.
+  ///
+  /// @param guided whether [#guided] is asked for a scale other than 1
+  /// @throws IllegalArgumentException if it has classes, but no null class
+  static void requireNullClass(DiffusionNet network, boolean guided, double labelDropout) {
+    Checks.require(
+        network.classes() == 0 || network.hasNullClass() || !guided && labelDropout == 0,
+        "guidance and guidance_high must be 1 and label_dropout 0: the teacher has no null class");
+  }
+
   /// `mean(g^2) / 2`, whose gradient for x is `g / elements`: the direction g is held constant.
   static Var along(Var x, Var direction) {
     Var wanted = x.sub(direction).detach();

@@ -92,10 +92,16 @@ public record Snoopi(DiffusionNet network, Settings settings, double sigmaData) 
     public List<Double> levels() {
       return List.of(sigmaMax);
     }
+
+    boolean guides() {
+      return guidance != 1 || guidanceHigh != 1;
+    }
   }
 
-  /// @throws IllegalArgumentException if images are to be steered and there are no two classes
+  /// @throws IllegalArgumentException if images are to be steered and there are no two classes, or
+  ///   guided and there is no null class
   public Snoopi {
+    ScoreMatching.requireNullClass(network, settings.guides(), settings.labelDropout);
     Checks.require(
         settings.steer == 0 || network.classes() >= 2,
         "steer must be 0: the teacher has no classes to stay away from");

@@ -90,10 +90,16 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
     public List<Double> levels() {
       return List.of(sigmaMax);
     }
+
+    boolean guides() {
+      return guidance != 1 || guidanceHigh != 1;
+    }
   }
 
-  /// @throws IllegalArgumentException if the network has nothing that adapters were asked for
+  /// @throws IllegalArgumentException if the network has nothing that adapters were asked for, or
+  ///   is to be guided and has no null class
   public SwiftBrush {
+    ScoreMatching.requireNullClass(network, settings.guides(), settings.labelDropout);
     settings.lora.of(CRITIC, network, settings.critic, false);
     settings.studentLora.of(STUDENT, network, settings.student, true);
   }
