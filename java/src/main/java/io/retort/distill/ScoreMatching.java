@@ -106,6 +106,18 @@ final class ScoreMatching {
     return x.sub(wanted).square().mean().scale(0.5);
   }
 
+  /// Variational score distillation: `sigma_t^2 (e_teacher - e_critic)` in variance preserving
+  /// terms, that is along `sigma / (1 + sigma^2) (critic - teacher)`.
+  ///
+  /// @param byTeacher denoised images without gradients, as of the critic
+  static Var variational(Var x, Var byTeacher, Var byCritic, float[] sigma) {
+    double[] weight = new double[sigma.length];
+    for (int i = 0; i < weight.length; i++) {
+      weight[i] = sigma[i] / (1 + (double) sigma[i] * sigma[i]);
+    }
+    return along(x, perSample(byCritic.sub(byTeacher), weight));
+  }
+
   /// Every sample of images times its factor.
   static Var perSample(Var images, double[] factors) {
     float[] values = new float[factors.length];

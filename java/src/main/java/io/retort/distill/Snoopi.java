@@ -156,12 +156,8 @@ public record Snoopi(DiffusionNet network, Settings settings, double sigmaData) 
     Var noised = noise.add(x.detach(), sigma);
     Var byTeacher = byTeacher(nets, noised, sigma, labels, away, scale);
     Var byCritic = ScoreMatching.guided(nets, CRITIC, noised, sigma, labels, scale);
-    double[] weight = new double[sigma.length];
-    for (int i = 0; i < weight.length; i++) {
-      weight[i] = sigma[i] / (1 + (double) sigma[i] * sigma[i]);
-    }
-    Var direction = ScoreMatching.perSample(byCritic.sub(byTeacher), weight);
-    return WeightedSum.single("score_difference", ScoreMatching.along(x, direction));
+    return WeightedSum.single(
+        "score_difference", ScoreMatching.variational(x, byTeacher, byCritic, sigma));
   }
 
   private Var byTeacher(
