@@ -6,7 +6,6 @@ import io.retort.distill.MethodKind.Goal;
 import io.retort.grad.Var;
 import io.retort.net.ConvDiscriminator;
 import io.retort.net.DiffusionNet;
-import io.retort.op.EdmLoss;
 import io.retort.op.ScoreDifference;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
@@ -306,10 +305,7 @@ public record Adm(
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
     Var fake = nets.left(GENERATED).orElseGet(() -> generate(nets, real, noise).detach());
-    float[] sigma = ScoreMatching.bins(nets, settings.batch, noise);
-    EdmLoss loss = new EdmLoss(sigmaData, EdmLoss.Pixels.MEAN);
-    return WeightedSum.single(
-        "denoising", ScoreMatching.denoising(loss, nets, fake, sigma, real.labels(), noise));
+    return ScoreMatching.critic(nets, sigmaData, fake, real.labels(), noise);
   }
 
   private Var generate(Nets nets, Batch real, Noise noise) {

@@ -262,7 +262,12 @@ public record ContinuousConsistency(DiffusionNet network, Settings settings, dou
         each(angle, a -> -1 / Math.sin(a)));
   }
 
+  /// @throws IllegalArgumentException if the networks are told numbered levels: between two of them
+  ///   F is constant, and its derivative along the path nothing or a jump
   private double[] angles(Nets nets, Noise noise) {
+    Checks.require(
+        !(nets.preconditioning() instanceof Preconditioning.Iddpm),
+        "scm: the teacher must know every noise level, iddpm's knows numbered ones alone");
     KarrasSigmas known = KarrasSigmas.EDM.within(nets.preconditioning());
     float[] sigma = noise.logNormal(settings.batch, settings.meanLog, settings.stdLog);
     double[] angle = new double[sigma.length];

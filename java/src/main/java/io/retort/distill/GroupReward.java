@@ -10,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /// GNDM: distribution matching as a reward that is normalised over groups of samples of one class,
 /// with other rewards beside it.
@@ -18,10 +19,10 @@ import java.util.Set;
 /// D_teacher`, `g_i = d_i / w` with `w = mean_i mean |x_i - D_teacher,i|` of the group in place of
 /// each sample's own; `mean(g^2) / 2` with g held constant, minus the mean of other rewards in
 /// standard deviations of the group. The student may then learn again from the same noise and the
-/// same g, each sample weighed by `r = exp(-mean |x - x_old|^2 / (2 spread^2))`, kept within `clip`
-/// of 1: how likely its new image was. Critic phase on the same images: denoising loss. Source:
-/// R_dm and GNDM, 2026 (arXiv 2603.28460), of which the formulas were not to be had: this is our
-/// reading of its abstract, and no claim about the paper.
+/// same g, each sample and its rewards weighed by `r = exp(-mean |x - x_old|^2 / (2 spread^2))`,
+/// kept within `clip` of 1: how likely its new image was. Critic phase on the same images:
+/// denoising loss. Source: R_dm and GNDM, 2026 (arXiv 2603.28460), of which the formulas were not
+/// to be had: this is our reading of its abstract, and no claim about the paper.
 public record GroupReward(DiffusionNet network, Settings settings, double sigmaData)
     implements Method {
 
@@ -179,16 +180,23 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
       nets.leave(LATENTS, latents);
       nets.leave(DIRECTION, direction);
     }
-    return terms(nets, x, direction, labels);
+    return terms(nets, x, direction, labels, null);
   }
 
   /// The score difference along a direction, and the rewards.
-  private Terms terms(Nets nets, Var x, Var direction, int[] labels) {
+  ///
+  /// @param weight of every sample `(N)`, null for 1
+  private Terms terms(Nets nets, Var x, Var direction, int[] labels, @Nullable Var weight) {
     WeightedSum sum = new WeightedSum(nets.tape());
-    sum.add("score_difference", 1, ScoreMatching.along(x, direction));
+    Var along =
+        weight == null
+            ? direction
+            : direction.mulBroadcast(weight.reshape(settings.batch, 1, 1, 1));
+    sum.add("score_difference", 1, ScoreMatching.along(x, along));
     if (settings.reward > 0) {
       SequencedMap<String, Var> rewards = settings.rewards.each(nets, x, labels);
-      sum.add("reward", -settings.reward, settings.rewards.mixed(rewards, settings.group).mean());
+      Var mixed = settings.rewards.mixed(rewards, settings.group);
+      sum.add("reward", -settings.reward, (weight == null ? mixed : mixed.mul(weight)).mean());
       rewards.forEach((name, reward) -> sum.watch(name, reward.detach().mean()));
     }
     return sum.terms();
@@ -199,9 +207,8 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
     int[] labels = labels(real);
     Var x = images(nets, nets.left(LATENTS).orElseThrow(), labels);
     Var before = nets.left(GENERATED).orElseThrow();
-    Var weight = ratio(x.detach(), before);
     Var direction = nets.left(DIRECTION).orElseThrow();
-    return terms(nets, x, direction.mulBroadcast(weight.reshape(settings.batch, 1, 1, 1)), labels);
+    return terms(nets, x, direction, labels, ratio(x.detach(), before));
   }
 
   /// How likely the images before would be now, within `clip` of 1 `(N)`; never above 1.

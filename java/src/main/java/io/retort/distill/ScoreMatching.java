@@ -90,10 +90,32 @@ final class ScoreMatching {
     return untold.add(1 - scale, told, scale);
   }
 
+  /// Refuses to call a role without the class where its network cannot be called so.
+  ///
+  /// @param guided whether [#guided] is asked for a scale other than 1
+  /// @throws IllegalArgumentException if it has classes, but no null class
+  static void requireNullClass(DiffusionNet network, boolean guided, double labelDropout) {
+    Checks.require(
+        network.classes() == 0 || network.hasNullClass() || !guided && labelDropout == 0,
+        "guidance and guidance_high must be 1 and label_dropout 0: the teacher has no null class");
+  }
+
   /// `mean(g^2) / 2`, whose gradient for x is `g / elements`: the direction g is held constant.
   static Var along(Var x, Var direction) {
     Var wanted = x.sub(direction).detach();
     return x.sub(wanted).square().mean().scale(0.5);
+  }
+
+  /// Variational score distillation: `sigma_t^2 (e_teacher - e_critic)` in variance preserving
+  /// terms, that is along `sigma / (1 + sigma^2) (critic - teacher)`.
+  ///
+  /// @param byTeacher denoised images without gradients, as of the critic
+  static Var variational(Var x, Var byTeacher, Var byCritic, float[] sigma) {
+    double[] weight = new double[sigma.length];
+    for (int i = 0; i < weight.length; i++) {
+      weight[i] = sigma[i] / (1 + (double) sigma[i] * sigma[i]);
+    }
+    return along(x, perSample(byCritic.sub(byTeacher), weight));
   }
 
   /// Every sample of images times its factor.

@@ -92,10 +92,16 @@ public record Snoopi(DiffusionNet network, Settings settings, double sigmaData) 
     public List<Double> levels() {
       return List.of(sigmaMax);
     }
+
+    boolean guides() {
+      return guidance != 1 || guidanceHigh != 1;
+    }
   }
 
-  /// @throws IllegalArgumentException if images are to be steered and there are no two classes
+  /// @throws IllegalArgumentException if images are to be steered and there are no two classes, or
+  ///   guided and there is no null class
   public Snoopi {
+    ScoreMatching.requireNullClass(network, settings.guides(), settings.labelDropout);
     Checks.require(
         settings.steer == 0 || network.classes() >= 2,
         "steer must be 0: the teacher has no classes to stay away from");
@@ -150,12 +156,8 @@ public record Snoopi(DiffusionNet network, Settings settings, double sigmaData) 
     Var noised = noise.add(x.detach(), sigma);
     Var byTeacher = byTeacher(nets, noised, sigma, labels, away, scale);
     Var byCritic = ScoreMatching.guided(nets, CRITIC, noised, sigma, labels, scale);
-    double[] weight = new double[sigma.length];
-    for (int i = 0; i < weight.length; i++) {
-      weight[i] = sigma[i] / (1 + (double) sigma[i] * sigma[i]);
-    }
-    Var direction = ScoreMatching.perSample(byCritic.sub(byTeacher), weight);
-    return WeightedSum.single("score_difference", ScoreMatching.along(x, direction));
+    return WeightedSum.single(
+        "score_difference", ScoreMatching.variational(x, byTeacher, byCritic, sigma));
   }
 
   private Var byTeacher(

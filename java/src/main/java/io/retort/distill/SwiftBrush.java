@@ -90,10 +90,16 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
     public List<Double> levels() {
       return List.of(sigmaMax);
     }
+
+    boolean guides() {
+      return guidance != 1 || guidanceHigh != 1;
+    }
   }
 
-  /// @throws IllegalArgumentException if the network has nothing that adapters were asked for
+  /// @throws IllegalArgumentException if the network has nothing that adapters were asked for, or
+  ///   is to be guided and has no null class
   public SwiftBrush {
+    ScoreMatching.requireNullClass(network, settings.guides(), settings.labelDropout);
     settings.lora.of(CRITIC, network, settings.critic, false);
     settings.studentLora.of(STUDENT, network, settings.student, true);
   }
@@ -145,12 +151,8 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
     Var noised = noise.add(x.detach(), sigma);
     Var byTeacher = ScoreMatching.guided(nets, TEACHER, noised, sigma, labels, scale);
     Var byCritic = ScoreMatching.guided(nets, CRITIC, noised, sigma, labels, scale);
-    double[] weight = new double[sigma.length];
-    for (int i = 0; i < weight.length; i++) {
-      weight[i] = sigma[i] / (1 + (double) sigma[i] * sigma[i]);
-    }
-    Var direction = ScoreMatching.perSample(byCritic.sub(byTeacher), weight);
-    return WeightedSum.single("score_difference", ScoreMatching.along(x, direction));
+    return WeightedSum.single(
+        "score_difference", ScoreMatching.variational(x, byTeacher, byCritic, sigma));
   }
 
   private Terms critic(Nets nets, Batch real, Noise noise) {

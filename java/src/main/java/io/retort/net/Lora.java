@@ -12,6 +12,7 @@ import io.retort.op.Reshape;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import java.util.SequencedMap;
+import java.util.regex.Pattern;
 
 /// Low-rank adapters of another network's weights: `W + alpha / rank up down`, W frozen.
 ///
@@ -37,8 +38,13 @@ public record Lora(DiffusionNet base, int rank, double alpha, Layers layers) imp
     /// Of what goes into and comes out of attention.
     ATTENTION;
 
+    /// Other layers are named `proj` too: those of patches and of a transformer's MLP.
+    private static final Pattern OF_ATTENTION =
+        Pattern.compile(
+            ".*\\.(qkv|to_[qkv]|to_out\\.0|(?<!embed\\.|embedder\\.|net\\.0\\.)proj)\\.weight");
+
     boolean holds(String weight) {
-      return this == ALL || weight.matches(".*(qkv|proj|to_[qkv]|to_out|attn).*");
+      return this == ALL || OF_ATTENTION.matcher(weight).matches();
     }
   }
 

@@ -5,11 +5,13 @@ import static io.retort.distill.Stage.norm;
 import static io.retort.distill.Stage.unit;
 import static java.util.Map.entry;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.retort.MethodStepTest;
 import io.retort.MethodSteps.Taken;
 import io.retort.backend.CpuBackend;
+import io.retort.diffusion.Preconditioning;
 import io.retort.distill.ContinuousConsistency.Field;
 import io.retort.distill.Stage.Outcome;
 import io.retort.grad.Parameters;
@@ -23,6 +25,7 @@ import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.SequencedMap;
 import java.util.Set;
@@ -373,5 +376,25 @@ class ContinuousConsistencyTest implements MethodStepTest {
     Taken cold = take("scm.tangent_warmup=100000");
 
     assertThat(cold.losses()).isNotEqualTo(take().losses());
+  }
+
+  @Test
+  void thereIsNoDerivativeAlongNumberedLevels() {
+    try (Stage stage = new Stage(recipe())) {
+      stage.<Object>with(nets -> {
+        Nets numbered =
+            new Nets(
+                nets.tape(),
+                Map.of(),
+                Map.of(),
+                Preconditioning.Iddpm.DEFAULT,
+                DType.F32,
+                new StepValues(nets.tape().scope()));
+        Method.Loss loss = stage.method().phases().getFirst().loss();
+        assertThatThrownBy(() -> loss.compute(numbered, stage.batch(), stage.noise(0)))
+            .hasMessageContaining("the teacher must know every noise level");
+        return nets;
+      });
+    }
   }
 }

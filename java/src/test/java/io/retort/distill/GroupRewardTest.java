@@ -199,6 +199,20 @@ class GroupRewardTest implements MethodStepTest {
     }
   }
 
+  /// Where every image has become impossible nothing is learnt from it, not from rewards either.
+  @Test
+  void rewardsOfUnlikelyImagesWeighLessToo() {
+    assertThat(
+            take(
+                    "gndm.reuses=1",
+                    "gndm.reward=0.5",
+                    "gndm.spread=1e-9",
+                    "gndm.clip=1",
+                    "gndm.student.lr=0.01")
+                .losses())
+        .containsEntry("reuse1/student_gradient_norm", 0.0);
+  }
+
   @Test
   void rewardsAndReuseTakeTheirSteps() {
     assertThat(take("gndm.reuses=2", "gndm.reward=0.1").losses())

@@ -13,6 +13,8 @@ import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.KarrasSigmas;
 import io.retort.distill.Stage.Outcome;
 import io.retort.grad.Var;
+import io.retort.net.ClassExperts;
+import io.retort.net.SongUNet;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.PhiloxKey.Purpose;
@@ -186,5 +188,14 @@ class SnoopiTest implements MethodStepTest {
   void guidanceHasAnOrder() {
     assertThatThrownBy(() -> recipe("snoopi.guidance=5"))
         .hasMessageContaining("guidance_high not below it, got 5.0 and 3.0");
+  }
+
+  @Test
+  void guidanceNeedsANullClass() {
+    SongUNet one = new SongUNet(new SongUNet.Config(8, 1, 3, 8, List.of(1, 1), 1, List.of(), 0, 0));
+    ClassExperts without = new ClassExperts(one, 3);
+
+    assertThatThrownBy(() -> new Snoopi(without, Snoopi.Settings.DEFAULT, 0.5))
+        .hasMessageContaining("the teacher has no null class");
   }
 }

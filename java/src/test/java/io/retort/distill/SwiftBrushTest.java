@@ -5,6 +5,7 @@ import static io.retort.distill.Stage.norm;
 import static io.retort.distill.Stage.unit;
 import static java.util.Map.entry;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.retort.MethodStepTest;
@@ -12,6 +13,8 @@ import io.retort.diffusion.Denoiser;
 import io.retort.diffusion.KarrasSigmas;
 import io.retort.distill.Stage.Outcome;
 import io.retort.grad.Var;
+import io.retort.net.ClassExperts;
+import io.retort.net.SongUNet;
 import io.retort.tensor.Philox;
 import io.retort.tensor.PhiloxKey.Purpose;
 import java.util.Arrays;
@@ -156,5 +159,14 @@ class SwiftBrushTest implements MethodStepTest {
     assertThat(new Noise(1, 2, 3).dropped(labels, 0)).isEqualTo(labels);
     assertThat(take("swiftbrush.label_dropout=0.9").losses())
         .isNotEqualTo(take("swiftbrush.label_dropout=0").losses());
+  }
+
+  @Test
+  void guidanceNeedsANullClass() {
+    SongUNet one = new SongUNet(new SongUNet.Config(8, 1, 3, 8, List.of(1, 1), 1, List.of(), 0, 0));
+    ClassExperts without = new ClassExperts(one, 3);
+
+    assertThatThrownBy(() -> new SwiftBrush(without, SwiftBrush.Settings.DEFAULT, 0.5))
+        .hasMessageContaining("the teacher has no null class");
   }
 }

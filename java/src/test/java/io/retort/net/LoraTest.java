@@ -9,6 +9,7 @@ import io.retort.grad.Parameter;
 import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
+import io.retort.net.DiTConfig.Names;
 import io.retort.net.Lora.Layers;
 import io.retort.op.Backend;
 import io.retort.tensor.Scope;
@@ -16,6 +17,7 @@ import io.retort.tensor.Shape;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -152,6 +154,30 @@ class LoraTest {
     }
     adapters.values().set(before);
     return sum;
+  }
+
+  /// Layers of patches, of the MLP, of the time and of the output are called `proj` as well.
+  @Test
+  void attentionIsWhatItIsNamedInTransformersAndDiffusers() {
+    assertThat(layersOfAttention(transformer(Names.DIFFUSERS)))
+        .containsExactlyInAnyOrder("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0");
+    assertThat(layersOfAttention(transformer(Names.ORIGINAL)))
+        .containsExactlyInAnyOrder("attn.qkv", "attn.proj");
+    assertThat(Layers.ATTENTION.holds("down_blocks.1.attentions.0.to_q.weight")).isTrue();
+    assertThat(Layers.ATTENTION.holds("down_blocks.1.resnets.0.time_emb_proj.weight")).isFalse();
+  }
+
+  private static DiT transformer(Names names) {
+    return new DiT(
+        new DiTConfig(8, 1, false, 2, 2, 8, 1, 32, 3, 0.1, names, 1e-6, false, true, false, 0));
+  }
+
+  /// Names after those of the block.
+  private static Set<String> layersOfAttention(DiT net) {
+    return new Lora(net, 1, 1, Layers.ATTENTION)
+        .plan().shapes().keySet().stream()
+            .map(name -> name.replaceAll("^(transformer_)?blocks\\.0\\.|\\.weight\\.lora_.*$", ""))
+            .collect(Collectors.toSet());
   }
 
   @Test
