@@ -116,13 +116,7 @@ final class Stage implements AutoCloseable {
     trainer
         .roles()
         .forEach((name, role) -> players.put(name, new Nets.Player(role.role(), role.weights())));
-    return new Nets(
-        tape,
-        players,
-        calibrated,
-        trainer.spec().preconditioning(),
-        DType.F32,
-        left);
+    return new Nets(tape, players, calibrated, trainer.spec().preconditioning(), DType.F32, left);
   }
 
   /// Numbers in float64.
