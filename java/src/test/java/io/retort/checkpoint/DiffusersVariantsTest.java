@@ -4,8 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.retort.CudaUnderTest;
 import io.retort.Golden;
-import io.retort.backend.CpuBackend;
-import io.retort.checkpoint.OnnxExport.Labels;
 import io.retort.data.Json;
 import io.retort.diffusion.Denoiser;
 import io.retort.grad.Parameter;
@@ -20,9 +18,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.List;
 import java.util.Map;
-import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
@@ -35,7 +31,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /// they come, against the reference implementation: D(x; sigma) and its gradient.
 @Tag("device")
 final class DiffusersVariantsTest {
-  private static final String FILE = "diffusers_variants";
+  static final String FILE = "diffusers_variants";
 
   private final Backend backend = CudaUnderTest.orCpu();
 
@@ -126,29 +122,6 @@ final class DiffusersVariantsTest {
       }
     }
     return labels;
-  }
-
-  @ParameterizedTest
-  @MethodSource("variants")
-  void onnxRuntimeDenoisesTheSame(String variant) throws IOException {
-    try (Golden golden = Golden.open(FILE)) {
-      write(golden, variant, folder);
-      String prefix = variant + "/";
-      boolean conditional = golden.has(prefix + "in/labels");
-      Labels labels = conditional ? Labels.ONE_HOT : Labels.NONE;
-      Path file = folder.resolve("model.onnx");
-      Backend cpu = CpuBackend.open();
-      try (ModelFile model = ModelFile.load(folder, cpu.memory())) {
-        new OnnxExport(17, labels, OptionalDouble.empty()).write(file, model, cpu);
-      }
-      try (OrtModel ort = new OrtModel(file)) {
-        for (String input : conditional ? List.of("x", "sigma", "labels") : List.of("x", "sigma")) {
-          String name = prefix + "in/" + input;
-          ort.set(input, golden.floats(name), golden.shape(name).dims());
-        }
-        Golden.assertClose("D", ort.run(), golden.floats(prefix + "out/D"), 2e-5, 1e-4);
-      }
-    }
   }
 
   @ParameterizedTest
