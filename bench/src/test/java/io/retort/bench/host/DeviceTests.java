@@ -3,6 +3,7 @@ package io.retort.bench.host;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Set;
+import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.discovery.DiscoverySelectors;
 import org.junit.platform.engine.support.descriptor.MethodSource;
 import org.junit.platform.launcher.EngineFilter;
@@ -29,7 +30,7 @@ public final class DeviceTests {
             .selectors(DiscoverySelectors.selectClasspathRoots(Set.of(Path.of(arguments[0]))))
             .filters(TagFilter.includeTags("device"), EngineFilter.includeEngines("junit-jupiter"))
             .build();
-    var listener = new SummaryGeneratingListener();
+    var listener = new SkipsNamed();
     LauncherFactory.create().execute(request, listener);
     TestExecutionSummary summary = listener.getSummary();
     summary.printFailuresTo(new PrintWriter(System.err, true), FRAMES);
@@ -46,6 +47,24 @@ public final class DeviceTests {
         summary.getTestsSkippedCount() + summary.getTestsAbortedCount());
     System.exit(
         summary.getTestsSucceededCount() > 0 && summary.getTotalFailureCount() == 0 ? 0 : 1);
+  }
+
+  /// Prints why a test was skipped, when it is.
+  private static final class SkipsNamed extends SummaryGeneratingListener {
+    @Override
+    public void executionSkipped(TestIdentifier test, String reason) {
+      super.executionSkipped(test, reason);
+      System.out.printf("SKIPPED %s: %s%n", name(test), reason);
+    }
+
+    @Override
+    public void executionFinished(TestIdentifier test, TestExecutionResult result) {
+      super.executionFinished(test, result);
+      if (result.getStatus() == TestExecutionResult.Status.ABORTED) {
+        String reason = result.getThrowable().map(Throwable::getMessage).orElse("no reason given");
+        System.out.printf("SKIPPED %s: %s%n", name(test), reason);
+      }
+    }
   }
 
   /// `Dmd2Test.cudaTakesTheSameSteps, cudaTakesTheSameSteps()`.
