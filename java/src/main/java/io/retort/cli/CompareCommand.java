@@ -46,6 +46,13 @@ final class CompareCommand implements Callable<Integer> {
   private List<String> groups;
 
   @Option(
+      names = "--controls",
+      paramLabel = "N",
+      description =
+          "Runs every recipe again without each of the N first ideas of its method (default: 0).")
+  private int controls;
+
+  @Option(
       names = "--metric",
       paramLabel = "KEY",
       description = "frechet_lenet (default), frechet_random, precision or recall.")
@@ -82,15 +89,18 @@ final class CompareCommand implements Callable<Integer> {
   public Integer call() {
     RunComparison comparison = new RunComparison(metric());
     seeds.forEach(seed -> Numbers.notNegative("--seeds", seed));
+    Numbers.notNegative("--controls", controls);
     for (String group : groups) {
       int equals = group.indexOf('=');
       if (equals < 1 && !isRecipe(group)) {
         throw new UsageException(
             "a group of runs must be NAME=RUN,RUN.. or a recipe, got \"" + group + "\"");
       }
-      String name = equals < 1 ? nameOf(group) : group.substring(0, equals);
-      for (Path run : equals < 1 ? runsOf(group, name) : runs(group.substring(equals + 1))) {
-        comparison.add(name, run);
+      if (equals < 1) {
+        addRecipe(comparison, group);
+      } else {
+        String name = group.substring(0, equals);
+        runs(group.substring(equals + 1)).forEach(run -> comparison.add(name, run));
       }
     }
     List<Path> written = comparison.writeTo(out);
@@ -116,11 +126,26 @@ final class CompareCommand implements Callable<Integer> {
     return Path.of(recipe).getFileName().toString().replaceFirst("\\.ya?ml$", "");
   }
 
-  /// Carries a recipe out for every seed, as far as that has not been done.
+  /// Carries a recipe out, and its controls, and adds the runs.
   ///
   /// @throws RunException if the user stops one
-  private List<Path> runsOf(String recipe, String name) {
+  private void addRecipe(RunComparison comparison, String recipe) {
     Recipe stated = RecipeReader.find(recipe, sets);
+    String name = nameOf(recipe);
+    runsOf(stated, name).forEach(run -> comparison.add(name, run));
+    stated.kind().controls(stated.settings()).entrySet().stream()
+        .limit(controls)
+        .forEach(control -> {
+          String label = control.getKey().replaceFirst("^student_", "");
+          Recipe without =
+              RecipeReader.with(stated, List.of(stated.method() + "." + control.getValue()));
+          runsOf(without, name + "-" + label)
+              .forEach(run -> comparison.addControl(name, label, run));
+        });
+  }
+
+  /// Carries a recipe out for every seed, as far as that has not been done.
+  private List<Path> runsOf(Recipe stated, String name) {
     long every = Math.max(1, stated.steps() / POINTS);
     List<Path> runs = new ArrayList<>();
     for (long seed : seeds) {

@@ -100,6 +100,11 @@ public final class HtmlReport {
                 Html.escape(measured)));
   }
 
+  /// A drawing, trusted as it is.
+  HtmlReport svg(String svg) {
+    return add(Flow.BLOCK, svg);
+  }
+
   /// A picture from PNG bytes; with `zoom` above 1 its pixels stay sharp squares of that many
   /// screen pixels.
   ///

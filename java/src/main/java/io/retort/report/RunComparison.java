@@ -1,7 +1,6 @@
 package io.retort.report;
 
 import io.retort.checkpoint.AtomicFile;
-import io.retort.data.Json;
 import io.retort.metrics.Metric;
 import io.retort.metrics.MetricTable;
 import java.io.IOException;
@@ -14,6 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -36,10 +36,14 @@ public final class RunComparison {
   private record Point(long step, double wall, double value) {}
 
   /// One run.
-  private record Curve(String run, long seed, List<Point> points) {}
+  private record Curve(Path run, String name, Optional<RunSummary> summary, List<Point> points) {}
+
+  /// Runs without an idea of those of another name.
+  private record Control(String of, String label) {}
 
   private final Metric metric;
   private final SequencedMap<String, List<Curve>> groups = new LinkedHashMap<>();
+  private final SequencedMap<String, Control> controls = new LinkedHashMap<>();
 
   /// @param metric what is compared, one of [#METRICS]
   public RunComparison(Metric metric) {
@@ -68,26 +72,32 @@ public final class RunComparison {
     }
     groups
         .computeIfAbsent(name, _ -> new ArrayList<>())
-        .add(new Curve(run.getFileName().toString(), seed(run), points));
+        .add(new Curve(run, run.getFileName().toString(), RunSummary.of(run), points));
     return this;
   }
 
-  /// -1 where the run has not ended.
-  private static long seed(Path run) {
-    Path summary = run.resolve(RunDirectory.SUMMARY);
-    try {
-      return Files.exists(summary)
-              && Json.parseObject(Files.readString(summary)).get("seed") instanceof Number seed
-          ? seed.longValue()
-          : -1;
-    } catch (IOException | Json.JsonException failure) {
-      throw new RunException(run, "has a %s that cannot be read".formatted(summary));
-    }
+  /// Adds a run of another name without one idea of its method; its curve is in the numbers, not in
+  /// the figures.
+  ///
+  /// @param label what it lacks, such as `without_el`
+  public RunComparison addControl(String of, String label, Path run) {
+    String name = of + " " + label.replace('_', ' ');
+    controls.put(name, new Control(of, label));
+    return add(name, run);
   }
 
-  /// Medians and every run's value, a row for each name and measured step.
+  /// How the runs ended, then medians and every run's value, a row for each name and measured step.
   public String markdown() {
     StringBuilder text = new StringBuilder();
+    Standings standings = standings();
+    if (!standings.isEmpty()) {
+      text.append("%s, median (each run)".formatted(metric.heading()));
+      standings.beside().ifPresent(rows -> text.append("; ").append(rows));
+      text.append("\n\n").append(line(Standings.HEADINGS));
+      text.append("|---".repeat(Standings.HEADINGS.size())).append("|\n");
+      standings.rows().forEach(row -> text.append(line(row)));
+      text.append('\n');
+    }
     text.append("| run | steps | %s, median (each run) |\n".formatted(metric.heading()));
     text.append("|---|---|---|\n");
     groups.forEach((name, curves) ->
@@ -95,8 +105,35 @@ public final class RunComparison {
             .forEach((step, values) ->
                 text.append(
                     "| %s | %d | **%s** (%s) |\n"
-                        .formatted(name, step, MetricTable.format(median(values)), each(values)))));
+                        .formatted(
+                            name,
+                            step,
+                            MetricTable.format(Standings.median(values)),
+                            each(values)))));
     return text.toString();
+  }
+
+  private static String line(List<String> cells) {
+    return "| " + String.join(" | ", cells) + " |\n";
+  }
+
+  /// How the runs ended; without those of which one has not.
+  private Standings standings() {
+    Standings standings = new Standings(metric);
+    groups.forEach((name, curves) -> {
+      List<RunSummary> ends =
+          curves.stream().map(Curve::summary).flatMap(Optional::stream).toList();
+      @Nullable Control control = controls.get(name);
+      if (ends.size() < curves.size()) {
+        return;
+      }
+      if (control == null) {
+        standings.add(name, ends);
+      } else {
+        standings.addControl(control.of, control.label, ends);
+      }
+    });
+    return standings;
   }
 
   /// Every measurement as `name,run,seed,step,wall_seconds,VALUE`.
@@ -111,8 +148,8 @@ public final class RunComparison {
                   Locale.ROOT,
                   "%s,%s,%d,%d,%.1f,%.5g\n",
                   name,
-                  curve.run,
-                  curve.seed,
+                  curve.name,
+                  curve.summary.map(RunSummary::seed).orElse(-1L),
                   point.step,
                   point.wall,
                   point.value));
@@ -122,31 +159,41 @@ public final class RunComparison {
     return text.toString();
   }
 
+  /// What figures and pictures show: everything but controls.
+  private SequencedMap<String, List<Curve>> shown() {
+    SequencedMap<String, List<Curve>> shown = new LinkedHashMap<>(groups);
+    controls.sequencedKeySet().forEach(shown::remove);
+    return shown;
+  }
+
   /// The medians over steps.
   private SvgPlot bySteps() {
     SvgPlot plot = SvgPlot.lines(metric.heading() + " by steps").axes("step", "").logY();
-    groups.forEach((name, curves) -> {
-      SortedMap<Long, double[]> values = values(curves);
-      plot.series(
-          name,
-          values.keySet().stream().mapToDouble(Long::doubleValue).toArray(),
-          values.values().stream().mapToDouble(RunComparison::median).toArray());
-    });
+    shown()
+        .forEach((name, curves) -> {
+          SortedMap<Long, double[]> values = values(curves);
+          plot.series(
+              name,
+              values.keySet().stream().mapToDouble(Long::doubleValue).toArray(),
+              values.values().stream().mapToDouble(Standings::median).toArray());
+        });
     return plot;
   }
 
   /// The medians over wall time, itself a median over the runs.
   private SvgPlot byWall() {
     SvgPlot plot = SvgPlot.lines(metric.heading() + " by wall time").axes("seconds", "").logY();
-    groups.forEach((name, curves) -> {
-      SortedMap<Long, double[]> values = values(curves);
-      double[] seconds =
-          values.keySet().stream()
-              .mapToDouble(step -> median(at(curves, step).mapToDouble(Point::wall).toArray()))
-              .toArray();
-      plot.series(
-          name, seconds, values.values().stream().mapToDouble(RunComparison::median).toArray());
-    });
+    shown()
+        .forEach((name, curves) -> {
+          SortedMap<Long, double[]> values = values(curves);
+          double[] seconds =
+              values.keySet().stream()
+                  .mapToDouble(
+                      step -> Standings.median(at(curves, step).mapToDouble(Point::wall).toArray()))
+                  .toArray();
+          plot.series(
+              name, seconds, values.values().stream().mapToDouble(Standings::median).toArray());
+        });
     return plot;
   }
 
@@ -157,6 +204,8 @@ public final class RunComparison {
     SequencedMap<String, String> contents = new LinkedHashMap<>();
     contents.put("comparison.html", page().html());
     contents.put("comparison.svg", bySteps().svg());
+    contents.put("comparison-wall.svg", byWall().svg());
+    contents.put("comparison-samples.svg", samples().svg());
     contents.put("comparison.md", markdown());
     contents.put("comparison.csv", csv());
     try {
@@ -181,14 +230,36 @@ public final class RunComparison {
                     List.of(
                         name,
                         Long.toString(step),
-                        MetricTable.format(median(values)),
+                        MetricTable.format(Standings.median(values)),
                         each(values)))));
-    return HtmlReport.titled("Runs side by side")
-        .lead("%s, medians over the runs of one name.".formatted(metric.heading()))
-        .section("Curves")
-        .plot(bySteps(), byWall())
-        .section("Numbers")
+    HtmlReport page =
+        HtmlReport.titled("Runs side by side")
+            .lead("%s, medians over the runs of one name.".formatted(metric.heading()))
+            .section("Curves")
+            .plot(bySteps(), byWall());
+    Standings standings = standings();
+    if (!standings.isEmpty()) {
+      page.section("At the end")
+          .table(
+              Standings.HEADINGS,
+              standings.rows().stream()
+                  .map(row -> row.stream().map(cell -> cell.replace("**", "")).toList())
+                  .toList(),
+              standings.beside().orElse(""));
+    }
+    SampleStrips samples = samples();
+    if (!samples.isEmpty()) {
+      page.section("Samples, from the same noise").svg(samples.svg());
+    }
+    return page.section("While they trained")
         .table(List.of("run", "steps", "median", "each run"), rows, "");
+  }
+
+  /// What the first run of each name drew last.
+  private SampleStrips samples() {
+    SampleStrips strips = new SampleStrips();
+    shown().forEach((name, curves) -> strips.add(name, curves.getFirst().run));
+    return strips;
   }
 
   /// Values of the runs by step, where every run of the name has one.
@@ -210,11 +281,5 @@ public final class RunComparison {
 
   private static String each(double[] values) {
     return Arrays.stream(values).mapToObj(MetricTable::format).collect(Collectors.joining(", "));
-  }
-
-  private static double median(double... values) {
-    double[] sorted = Arrays.stream(values).sorted().toArray();
-    int middle = sorted.length / 2;
-    return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   }
 }

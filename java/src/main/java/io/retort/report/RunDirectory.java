@@ -33,6 +33,7 @@ final class RunDirectory implements AutoCloseable {
   static final String METRICS = "metrics.jsonl";
   static final String SUMMARY = "summary.json";
   static final String REPORT = "report.html";
+  static final String SAMPLES = "samples";
   private static final String LOCK = ".lock";
 
   private final Path path;
@@ -137,14 +138,14 @@ final class RunDirectory implements AutoCloseable {
 
   /// Where the pictures of a step belong.
   Path samples(long step) {
-    return path.resolve("samples").resolve("step-%08d.png".formatted(step));
+    return path.resolve(SAMPLES).resolve("step-%08d.png".formatted(step));
   }
 
   /// Makes the folders that a run writes into.
   void prepare() {
     try {
       Files.createDirectories(checkpoints());
-      Files.createDirectories(path.resolve("samples"));
+      Files.createDirectories(path.resolve(SAMPLES));
     } catch (IOException failure) {
       throw new RunException(path, "cannot be written: " + AtomicFile.reason(failure));
     }

@@ -28,6 +28,7 @@ public final class SvgPlot {
   private static final int COLUMNS = 480;
   private static final int READOUTS = 60;
   private static final int COLOURS = 8;
+  private static final int DASHES = 2;
 
   private enum Form {
     LINES,
@@ -227,9 +228,15 @@ public final class SvgPlot {
         }
         if (drawn) {
           double middle = 34 + row * 18;
-          add(
-              "<rect class=\"f%d\" x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"4\" rx=\"2\"/>",
-              i % COLOURS, at, middle - 2);
+          if (form == Form.LINES) {
+            add(
+                "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%3$.1f\"/>",
+                stroke(i), at, middle, at + 12);
+          } else {
+            add(
+                "<rect class=\"f%d\" x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"4\" rx=\"2\"/>",
+                i % COLOURS, at, middle - 2);
+          }
           text(at + 17, middle + 4, "l", series.get(i).name);
         }
         at += width;
@@ -260,14 +267,23 @@ public final class SvgPlot {
     private void curve(int i) {
       Series raw = series.get(i);
       if (smoothing > 0) {
-        path("s%d raw".formatted(i % COLOURS), raw.x, raw.y);
-        path("s%d".formatted(i % COLOURS), raw.x, smoothed(raw.y));
+        path(stroke(i) + " raw", raw);
+        path(stroke(i), new Series(raw.name, raw.x, smoothed(raw.y)));
       } else {
-        path("s%d".formatted(i % COLOURS), raw.x, raw.y);
+        path(stroke(i), raw);
       }
     }
 
-    private void path(String style, double[] xs, double[] ys) {
+    /// The style of a curve: colours come again with dashes.
+    private static String stroke(int i) {
+      return i < COLOURS
+          ? "s" + i
+          : "s%d d%d".formatted(i % COLOURS, Math.min(i / COLOURS, DASHES));
+    }
+
+    private void path(String style, Series curve) {
+      double[] xs = curve.x;
+      double[] ys = curve.y;
       add("<path class=\"%s\" d=\"", style);
       boolean pen = false;
       for (int j : thinned(xs, ys)) {
@@ -278,7 +294,7 @@ public final class SvgPlot {
           pen = false;
         }
       }
-      out.append("\"/>");
+      out.append("\"><title>").append(Html.escape(curve.name)).append("</title></path>");
     }
 
     /// All indices, or for a long series the extremes of every pixel column and every gap.
@@ -377,6 +393,9 @@ public final class SvgPlot {
     /// Invisible columns over the plot; the one under the pointer shows a guide and every curve's
     /// value there.
     private void readouts() {
+      if (series.size() > COLOURS) {
+        return; // too many to print in one line: each curve says its name
+      }
       List<Series> curves =
           smoothing == 0
               ? series

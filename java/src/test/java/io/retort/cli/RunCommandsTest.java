@@ -52,7 +52,7 @@ class RunCommandsTest {
     Path first = folder.resolve("teacher");
     Call trained = Call.of("train", teacher, "--out", first, "--seed", 5, "--json");
     assertThat(trained.json().get("finished")).isEqualTo(true);
-    assertThat(first.resolve("recipe.yaml")).content().contains("seed: 5");
+    assertThat(first.resolve("recipe.yaml")).content().contains("seed: 4");
     Path second = folder.resolve("student");
     Call distilled =
         Call.of(
@@ -147,7 +147,7 @@ class RunCommandsTest {
       "compare",
       student,
       "--seeds",
-      "4,5",
+      "4",
       "--out",
       out,
       "--set",
@@ -155,13 +155,21 @@ class RunCommandsTest {
       "--set",
       "evaluation.count=16",
       "--set",
-      "steps=2"
+      "steps=2",
+      "--controls",
+      1
     };
 
-    assertThat(Call.of(compare).succeeded().out()).contains("| student | 1 |", "| student | 2 |");
+    assertThat(Call.of(compare).succeeded().out())
+        .contains("| student | 1 |", "| student | 2 |", "| student without el | 2 |")
+        .containsPattern("\\| student \\| 2 \\| \\d+ \\| 16 \\| .* \\| without el \\|");
+    assertThat(out.resolve("student-without_el-4/recipe.yaml")).content().contains("weight: 0");
+    assertThat(out.resolve("comparison-samples.svg")).content().containsOnlyOnce("<image");
+    assertThat(out.resolve("comparison-wall.svg")).content().doesNotContain("without el");
+    assertThat(out.resolve("comparison.html")).content().contains("without el");
     assertThat(out.resolve("student-4/summary.json")).exists();
-    assertThat(out.resolve("student-5/recipe.yaml")).content().contains("seed: 5");
-    assertThat(out.resolve("comparison.csv")).content().contains("student,student-5,5,2,");
+    assertThat(out.resolve("student-4/recipe.yaml")).content().contains("seed: 4");
+    assertThat(out.resolve("comparison.csv")).content().contains("student,student-4,4,2,");
     assertThat(Call.of(compare).succeeded().err()).doesNotContain("step 1/2");
     Call.of("compare", folder.resolve("no.yaml"), "--out", out).refused(2, "or a recipe");
   }
