@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What every distillation method reaches from one teacher in 300 steps, and the same without the method's first idea: Fréchet-LeNet of the
+# What every distillation method reaches from one teacher in 300 steps of 16 images, and the same without the method's first idea: Fréchet-LeNet of the
 # averaged student over steps and over seconds, medians of three seeds, in one page.
 #
 #   recipes/evidence/methods.sh [RUNS]     runs that are in the folder RUNS are kept; a run that was stopped goes on
 #
-# Writes METHODS.md, methods.csv and three figures beside itself; about four hours on two cores. SEEDS, STEPS and RECIPES in the environment restrict it; JOBS runs go side
+# Writes METHODS.md, methods.csv and three figures beside itself; about two hours on two cores. SEEDS, STEPS, BATCH and RECIPES in the environment change it; JOBS runs go side
 # by side, of one thread each, so that their seconds can be compared with each other.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,6 +12,7 @@ retort=${RETORT:-$here/../../retort}
 runs=${1:-$(mktemp -d)}
 seeds=${SEEDS:-1 2 3}
 steps=${STEPS:-300}
+batch=${BATCH:-16}
 jobs=${JOBS:-2}
 recipes=${RECIPES:-$("$retort" methods --json | grep -o '"fashion-mnist-[a-z0-9-]*"' | tr -d '"' | sort -u |
   grep -v -e teacher -e metric-net -e unet2d -e dit)}
@@ -31,13 +32,14 @@ shortened() {
 }
 
 compare() {
-  RETORT_THREADS=1 "$retort" compare "${@:3}" --controls 1 --seeds "$2" --set steps="$steps" --set evaluation.every=$((steps / 6)) \
+  RETORT_THREADS=1 "$retort" compare "${@:3}" --controls 1 --seeds "$2" --set steps="$steps" --set evaluation.every=$((steps / 3)) \
     --set evaluation.teacher_steps=1 --set save.samples=1000000 --out "$1"
 }
 
 one() {
-  local sets=()
-  for set in $(shortened "$1"); do
+  local set sets=() method
+  method=$(sed -n 's/^method: *//p' "$here/../$1.yaml")
+  for set in "$method.batch=$batch" $(shortened "$1"); do
     sets+=(--set "$set")
   done
   printf '%s, seed %s\n' "$1" "$2"
@@ -49,7 +51,7 @@ if [[ $recipes == *snoopi* && ! -e $runs/teacher-guided/summary.json ]]; then
   "$retort" train fashion-mnist-teacher-guided --set precision=bfloat16 --out "$runs/teacher-guided" >/dev/null
 fi
 export -f one compare shortened
-export runs steps retort
+export here runs steps batch retort
 for seed in $seeds; do
   for recipe in $recipes; do
     printf '%s %s\n' "$recipe" "$seed"
@@ -60,12 +62,12 @@ done | xargs -P "$jobs" -L 1 bash -c 'one "$@"' one
 compare "$runs" "${seeds// /,}" $recipes >/dev/null
 {
   cat <<END
-# Every method, $steps steps
+# Every method, $steps steps of $batch images
 
 Made by \`recipes/evidence/methods.sh\` at commit $(git -C "$here" rev-parse --short HEAD), seeds $seeds, $(nproc) cores, $jobs runs at a time of one thread each, so that seconds
 can be compared with each other and with nothing else. One teacher (the embedded one), embedded Fashion-MNIST, n images a measurement, Fréchet
 distance in the features of \`lenet-fashion-mnist-embedded\`; not comparable with published FID. A run is \`retort distill RECIPE --seed S --set
-steps=$steps\` with what the recipe says in steps shortened likewise (\`shortened\` in the script); without the method's first idea, which the
+steps=$steps --set METHOD.batch=$batch\` with what the recipe says in steps shortened likewise (\`shortened\` in the script); without the method's first idea, which the
 recipe's method names itself (\`retort distill RECIPE --controls\` runs all of them). "Works" needs a gain above twice the larger standard deviation over the
 seeds. What it says about each method is in [README.md](README.md).
 
