@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What every distillation method reaches from one teacher in 300 steps of 16 images, and the same without the method's first idea: Fréchet-LeNet of the
+# What every distillation method reaches from one teacher in 200 steps of 16 images, and the same without the method's first idea: Fréchet-LeNet of the
 # averaged student over steps and over seconds, medians of three seeds, in one page.
 #
 #   recipes/evidence/methods.sh [RUNS]     runs that are in the folder RUNS are kept; a run that was stopped goes on
@@ -11,22 +11,22 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 retort=${RETORT:-$here/../../retort}
 runs=${1:-$(mktemp -d)}
 seeds=${SEEDS:-1 2 3}
-steps=${STEPS:-300}
+steps=${STEPS:-200}
 batch=${BATCH:-16}
 jobs=${JOBS:-2}
 recipes=${RECIPES:-$("$retort" methods --json | grep -o '"fashion-mnist-[a-z0-9-]*"' | tr -d '"' | sort -u |
   grep -v -e teacher -e metric-net -e unet2d -e dit)}
 mkdir -p "$runs"
 
-# What a recipe says in steps or pairs for its own length, here a third of that.
+# What a recipe says in steps or pairs for its own length, here shortened likewise.
 shortened() {
   case $1 in
     fashion-mnist-dmd) echo dmd.pairs=512 ;;
     fashion-mnist-dmd2-el) echo dmd2.student.cooldown=0 dmd2.critic.cooldown=0 ;;
-    fashion-mnist-adm) echo adm.pairs=512 adm.pretraining=100 ;;
-    fashion-mnist-nitrofusion) echo nitrofusion.pairs=512 nitrofusion.warmup=60 ;;
-    fashion-mnist-msd-small) echo msd.matching_steps=120 ;;
-    fashion-mnist-scd | fashion-mnist-sct) echo scm.tangent_warmup=100 ;;
+    fashion-mnist-adm) echo adm.pairs=512 adm.pretraining=60 ;;
+    fashion-mnist-nitrofusion) echo nitrofusion.pairs=512 nitrofusion.warmup=40 ;;
+    fashion-mnist-msd-small) echo msd.matching_steps=80 ;;
+    fashion-mnist-scd | fashion-mnist-sct) echo scm.tangent_warmup=60 ;;
     fashion-mnist-snoopi) echo "snoopi.teacher=$runs/teacher-guided" ;;
   esac
 }
