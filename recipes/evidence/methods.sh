@@ -13,6 +13,7 @@ runs=${1:-$(mktemp -d)}
 seeds=${SEEDS:-1 2 3}
 steps=${STEPS:-200}
 batch=${BATCH:-16}
+count=${COUNT:-500}
 jobs=${JOBS:-2}
 recipes=${RECIPES:-$("$retort" methods --json | grep -o '"fashion-mnist-[a-z0-9-]*"' | tr -d '"' | sort -u |
   grep -v -e teacher -e metric-net -e unet2d -e dit)}
@@ -23,6 +24,7 @@ shortened() {
   case $1 in
     fashion-mnist-dmd) echo dmd.pairs=512 ;;
     fashion-mnist-dmd2-el) echo dmd2.student.cooldown=0 dmd2.critic.cooldown=0 ;;
+    fashion-mnist-sida) echo sid.critic_alone=20 sid.gan_from=60 ;;
     fashion-mnist-adm) echo adm.pairs=512 adm.pretraining=60 ;;
     fashion-mnist-nitrofusion) echo nitrofusion.pairs=512 nitrofusion.warmup=40 ;;
     fashion-mnist-msd-small) echo msd.matching_steps=80 ;;
@@ -32,7 +34,7 @@ shortened() {
 }
 
 compare() {
-  RETORT_THREADS=1 "$retort" compare "${@:3}" --controls 1 --seeds "$2" --set steps="$steps" --set evaluation.every=$((steps / 3)) \
+  RETORT_THREADS=1 "$retort" compare "${@:3}" --controls 1 --seeds "$2" --set steps="$steps" --set evaluation.every=$((steps / 2)) --set evaluation.count="$count" \
     --set evaluation.teacher_steps=1 --set save.samples=1000000 --out "$1"
 }
 
@@ -51,7 +53,7 @@ if [[ $recipes == *snoopi* && ! -e $runs/teacher-guided/summary.json ]]; then
   "$retort" train fashion-mnist-teacher-guided --set precision=bfloat16 --out "$runs/teacher-guided" >/dev/null
 fi
 export -f one compare shortened
-export here runs steps batch retort
+export here runs steps batch count retort
 for seed in $seeds; do
   for recipe in $recipes; do
     printf '%s %s\n' "$recipe" "$seed"

@@ -1,6 +1,9 @@
 package io.retort;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import io.retort.backend.CpuBackend;
+import io.retort.backend.CudaBackend;
 import io.retort.checkpoint.ModelFile;
 import io.retort.data.Batch;
 import io.retort.data.Dataset;
@@ -116,6 +119,26 @@ public final class MethodSteps {
       trainer.method().phases().forEach(phase -> moved.addAll(phase.trains()));
       trainer.method().blends(0).forEach(blend -> moved.add(blend.role()));
       return new Taken(losses, before, weights(trainer), moved);
+    }
+  }
+
+  /// Steps whose phases are started as CUDA graphs leave the bits that their kernels leave one by
+  /// one, and at least one phase is started so.
+  public static void assertGraphsChangeNothing(Recipe recipe) {
+    CudaBackend cuda = CudaUnderTest.open();
+    Taken single = take(recipe, cuda);
+    List<String> remarks = new ArrayList<>();
+    cuda.useGraphs(true, remarks::add);
+    try {
+      Taken captured = take(recipe, cuda);
+      assertThat(captured.losses()).isEqualTo(single.losses());
+      single
+          .after()
+          .forEach((role, weights) ->
+              assertThat(captured.after().get(role)).as(role).isEqualTo(weights));
+      assertThat(remarks).anySatisfy(remark -> assertThat(remark).contains(" is captured, "));
+    } finally {
+      cuda.useGraphs(false, remark -> {});
     }
   }
 

@@ -61,6 +61,11 @@ public sealed interface Preconditioning {
     return sigma;
   }
 
+  /// Where a sampler that wants to start at `sigma` does.
+  default double start(double sigma) {
+    return round(Math.min(sigma, max()));
+  }
+
   /// EDM's own: unit variance in and out, errors not amplified.
   ///
   /// @param sigmaData standard deviation of the data

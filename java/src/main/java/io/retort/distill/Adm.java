@@ -152,11 +152,11 @@ public record Adm(
 
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
-    if (settings.pretraining > 0) {
-      controls.put("student_without_pretraining", "pretraining=0");
-    }
     if (settings.adversarial()) {
       controls.put("student_of_score_difference", "matching=score_difference");
+    }
+    if (settings.pretraining > 0) {
+      controls.put("student_without_pretraining", "pretraining=0");
     }
     return controls;
   }

@@ -127,6 +127,9 @@ public record Dmd2(DiffusionNet network, Settings settings, double sigmaData) im
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
     boolean embeds = settings.embedding.on();
+    if (settings.steps > 1 && settings.simulated) {
+      controls.put("student_without_simulation", "simulated=false");
+    }
     if (embeds && settings.criticised()) {
       controls.put("student_without_el", "embedding.weight=0");
     }
@@ -135,9 +138,6 @@ public record Dmd2(DiffusionNet network, Settings settings, double sigmaData) im
     }
     if (settings.matches() && (settings.adversarial() || embeds)) {
       controls.put("student_without_dm", "distribution_matching=0");
-    }
-    if (settings.steps > 1 && settings.simulated) {
-      controls.put("student_without_simulation", "simulated=false");
     }
     return controls;
   }

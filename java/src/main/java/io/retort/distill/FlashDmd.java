@@ -291,8 +291,7 @@ public record FlashDmd(DiffusionNet network, Settings settings, double sigmaData
   private Var gain(Nets nets, Var x, int[] labels, Noise noise) {
     List<Double> levels = settings.levels();
     int level = Philox.below(noise.key(Purpose.TIME), 0, levels.size());
-    double at =
-        nets.preconditioning().round(Math.min(levels.get(level), nets.preconditioning().max()));
+    double at = nets.preconditioning().start(levels.get(level));
     float[] sigma = new float[labels.length];
     Arrays.fill(sigma, (float) at);
     Var noised = noise.add(x, sigma);

@@ -130,11 +130,11 @@ public record Gdd(DiffusionNet network, Settings settings, ConvDiscriminator cri
 
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
-    if (settings.start == Start.TEACHER) {
-      controls.put("student_from_nothing", "start=random");
-    }
     if (settings.fixed == Fixed.CONVOLUTIONS) {
       controls.put("student_without_fixed_weights", "fixed=nothing");
+    }
+    if (settings.start == Start.TEACHER) {
+      controls.put("student_from_nothing", "start=random");
     }
     return controls;
   }

@@ -78,7 +78,7 @@ record Generator(List<Double> levels, boolean simulated) {
   /// Where the sampler starts: a student of one level from the nearest one that its network knows.
   double start(Preconditioning network) {
     double first = levels.getFirst();
-    return levels.size() == 1 ? network.round(Math.min(first, network.max())) : first;
+    return levels.size() == 1 ? network.start(first) : first;
   }
 
   /// What sampling gives after the levels before `level`.

@@ -116,11 +116,11 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
 
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
-    if (settings.group > 1) {
-      controls.put("student_without_groups", "group=1");
-    }
     if (settings.reward > 0) {
       controls.put("student_without_rewards", "reward=0");
+    }
+    if (settings.group > 1) {
+      controls.put("student_without_groups", "group=1");
     }
     if (settings.reuses > 0) {
       controls.put("student_without_reuse", "reuses=0");

@@ -60,7 +60,8 @@ public record MethodKind<S extends Record>(
   }
 
   /// Settings inside the method's section that switch one of its ideas off, as `key=value`, by the
-  /// name of the control; empty where nothing would be left.
+  /// name of the control, the idea that sets its recipe apart first; empty where nothing would be
+  /// left.
   @FunctionalInterface
   public interface Ablations<S> {
     SequencedMap<String, String> of(S settings);

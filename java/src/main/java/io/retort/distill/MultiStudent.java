@@ -127,11 +127,11 @@ public record MultiStudent(DiffusionNet network, Settings settings, double sigma
 
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
-    if (settings.students > 1) {
-      controls.put("one_student", "students=1");
-    }
     if (settings.channels > 0 && settings.matchingSteps > 0) {
       controls.put("student_without_matching", "matching_steps=0");
+    }
+    if (settings.students > 1) {
+      controls.put("one_student", "students=1");
     }
     return controls;
   }

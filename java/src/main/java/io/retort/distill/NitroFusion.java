@@ -121,11 +121,11 @@ public record NitroFusion(DiffusionNet network, Settings settings) implements Me
 
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
-    if (settings.refresh > 0) {
-      controls.put("student_without_refresh", "refresh=0");
-    }
     if (settings.pool > 1) {
       controls.put("student_of_one_head", "pool=1");
+    }
+    if (settings.refresh > 0) {
+      controls.put("student_without_refresh", "refresh=0");
     }
     return controls;
   }

@@ -24,10 +24,12 @@ record Replay(Var latents, Var images, int[] labels) {
         pairs.labels());
   }
 
-  /// What the student makes of the same noise in one step from this level.
+  /// What the student makes of the same noise in one step from the level nearest to this one, as
+  /// its sampler does.
   Var student(Nets nets, double sigma) {
+    double start = nets.preconditioning().start(sigma);
     float[] top = new float[labels.length];
-    Arrays.fill(top, (float) sigma);
-    return nets.denoise(Method.STUDENT, latents.scale(sigma), top, labels);
+    Arrays.fill(top, (float) start);
+    return nets.denoise(Method.STUDENT, latents.scale(start), top, labels);
   }
 }

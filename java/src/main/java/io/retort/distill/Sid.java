@@ -160,7 +160,6 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
 
   private static SequencedMap<String, String> ablations(Settings settings) {
     SequencedMap<String, String> controls = new LinkedHashMap<>();
-    controls.put("student_without_correction", "alpha=0");
     if (settings.steps > 1 && settings.mixture) {
       controls.put("student_without_mixture", "mixture=false");
     }
@@ -170,6 +169,7 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
     if (settings.adversarial()) {
       controls.put("student_without_gan", "gan=0");
     }
+    controls.put("student_without_correction", "alpha=0");
     return controls;
   }
 

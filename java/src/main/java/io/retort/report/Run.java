@@ -210,15 +210,18 @@ public final class Run {
   private RunOutcome carryOut(Supplier<Trainer> wired) {
     RunResults results;
     long step = 0;
-    try (Trainer trainer = wired.get()) {
+    try (Trainer trainer = wired.get();
+        LazyEvaluation evaluation =
+            new LazyEvaluation(data, backend, recipe.evaluation().count())) {
       step = trainer.step();
-      double wall = train(trainer);
+      double wall = train(trainer, evaluation);
       step = trainer.step();
       if (step < recipe.steps()) {
         return stopped(step);
       }
       results =
-          new RunMeasurement(recipe, data, directory, backend, options).measure(trainer, wall);
+          new RunMeasurement(recipe, data, directory, backend, options, evaluation)
+              .measure(trainer, wall);
     } catch (StoppedException _) {
       return stopped(step);
     }
@@ -248,12 +251,12 @@ public final class Run {
   /// Runs the remaining steps.
   ///
   /// @return seconds the run has taken, over all its processes
-  private double train(Trainer trainer) {
+  private double train(Trainer trainer, LazyEvaluation evaluation) {
     saved = trainer.step() > 0 ? trainer.step() : -1;
     try (StepLog log = StepLog.open(directory, trainer.step(), recipe.steps());
         BatchSource source = source(trainer);
-        BatchLoader loader = new BatchLoader(source, trainer.step());
-        RunQuality quality = new RunQuality(recipe, data, backend, trainer, log)) {
+        BatchLoader loader = new BatchLoader(source, trainer.step())) {
+      RunQuality quality = new RunQuality(recipe, data, backend, trainer, log, evaluation);
       RunPictures pictures = new RunPictures(recipe, directory, backend, trainer, log);
       if (trainer.step() == 0) {
         pictures.draw(0);

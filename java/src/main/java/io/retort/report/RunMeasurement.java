@@ -28,14 +28,21 @@ final class RunMeasurement {
   private final RunDirectory directory;
   private final Backend backend;
   private final RunOptions options;
+  private final LazyEvaluation evaluation;
 
   RunMeasurement(
-      Recipe recipe, Dataset data, RunDirectory directory, Backend backend, RunOptions options) {
+      Recipe recipe,
+      Dataset data,
+      RunDirectory directory,
+      Backend backend,
+      RunOptions options,
+      LazyEvaluation evaluation) {
     this.recipe = recipe;
     this.data = data;
     this.directory = directory;
     this.backend = backend;
     this.options = options;
+    this.evaluation = evaluation;
   }
 
   /// @param wallBefore seconds until the last step
@@ -91,13 +98,11 @@ final class RunMeasurement {
 
   private MetricTable table(SequencedMap<String, ImageSampler> samplers) {
     options.progress().accept("measuring: features of the training images");
-    try (RunEvaluation evaluation =
-        RunEvaluation.open(data, backend, recipe.evaluation().count())) {
-      List<MetricRow> rows = new ArrayList<>();
-      samplers.forEach((name, sampler) ->
-          rows.add(evaluation.row(name, sampler, progress("measuring " + name))));
-      return evaluation.table(rows);
-    }
+    RunEvaluation open = evaluation.get();
+    List<MetricRow> rows = new ArrayList<>();
+    samplers.forEach(
+        (name, sampler) -> rows.add(open.row(name, sampler, progress("measuring " + name))));
+    return open.table(rows);
   }
 
   private LongConsumer progress(String what) {

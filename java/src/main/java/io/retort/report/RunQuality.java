@@ -11,30 +11,32 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.SequencedMap;
-import org.jspecify.annotations.Nullable;
 
 /// How good the averaged weights are while they are trained: columns `quality/...` of
 /// `metrics.jsonl`, every `evaluation.every` steps.
 ///
-/// Opens the metric nets at the first measurement and owns them.
-final class RunQuality implements AutoCloseable {
+/// Opens the metric nets at the first measurement.
+final class RunQuality {
   static final String PREFIX = "quality/";
 
   static final List<Metric> WATCHED =
       List.of(Metric.FRECHET_LENET, Metric.FRECHET_RANDOM, Metric.PRECISION, Metric.RECALL);
 
   private final Recipe recipe;
-  private final Dataset data;
-  private final Backend backend;
   private final StepLog log;
+  private final LazyEvaluation evaluation;
   private final Optional<ImageSampler> sampler;
-  private @Nullable RunEvaluation evaluation;
 
-  RunQuality(Recipe recipe, Dataset data, Backend backend, Trainer trainer, StepLog log) {
+  RunQuality(
+      Recipe recipe,
+      Dataset data,
+      Backend backend,
+      Trainer trainer,
+      StepLog log,
+      LazyEvaluation evaluation) {
     this.recipe = recipe;
-    this.data = data;
-    this.backend = backend;
     this.log = log;
+    this.evaluation = evaluation;
     int count = recipe.evaluation().count();
     boolean wanted = recipe.evaluation().every() > 0 && count > 0;
     sampler =
@@ -46,26 +48,10 @@ final class RunQuality implements AutoCloseable {
   /// Measures after a step whose turn it is; nothing otherwise.
   void after(long step) {
     if (sampler.isPresent() && step % recipe.evaluation().every() == 0) {
-      MetricRow row = evaluation().row("running", sampler.get(), done -> {});
+      MetricRow row = evaluation.get().row("running", sampler.get(), done -> {});
       SequencedMap<String, Double> values = new LinkedHashMap<>();
       WATCHED.forEach(metric -> values.put(PREFIX + metric.key(), row.value(metric)));
       log.measured(step, values);
-    }
-  }
-
-  private RunEvaluation evaluation() {
-    RunEvaluation open = evaluation;
-    if (open == null) {
-      open = RunEvaluation.open(data, backend, recipe.evaluation().count());
-      evaluation = open;
-    }
-    return open;
-  }
-
-  @Override
-  public void close() {
-    if (evaluation != null) {
-      evaluation.close();
     }
   }
 }

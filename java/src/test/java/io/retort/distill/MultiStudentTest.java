@@ -31,6 +31,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.SequencedMap;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -74,6 +75,13 @@ class MultiStudentTest implements MethodStepTest {
             .findFirst()
             .orElseThrow()
             .net();
+  }
+
+  /// Every step sends other images to other students.
+  @Test
+  @Tag("device")
+  void graphsTakeTheSameSteps() {
+    MethodSteps.assertGraphsChangeNothing(recipe());
   }
 
   /// The same images from plain networks, one image at a time.

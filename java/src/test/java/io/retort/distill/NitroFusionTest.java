@@ -28,6 +28,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.SequencedMap;
 import java.util.Set;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// NitroFusion: losses against float64 ones computed from the logits, its gradient against finite
@@ -109,6 +110,13 @@ class NitroFusionTest implements MethodStepTest {
       NitroFusion.Draw draw = ((NitroFusion) stage.method()).draw(nets, noise);
       return softplus(logits(stage, nets, draw, x, noise.key(Purpose.NOISE)), -1);
     });
+  }
+
+  /// Heads are drawn, and some begin anew, at every step.
+  @Test
+  @Tag("device")
+  void graphsTakeTheSameSteps() {
+    MethodSteps.assertGraphsChangeNothing(recipe());
   }
 
   @Test

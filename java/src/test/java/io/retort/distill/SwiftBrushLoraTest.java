@@ -20,6 +20,7 @@ import io.retort.train.Trainer;
 import java.util.List;
 import java.util.Objects;
 import java.util.SequencedMap;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// SwiftBrush with adapters of the teacher as its critic.
@@ -52,6 +53,13 @@ class SwiftBrushLoraTest implements MethodStepTest {
         entry("student/student_gradient_norm", 0.001476856),
         entry("critic/denoising", 0.2350127),
         entry("critic/critic_gradient_norm", 0.4169056));
+  }
+
+  /// The critic is the teacher with adapters.
+  @Test
+  @Tag("device")
+  void graphsTakeTheSameSteps() {
+    MethodSteps.assertGraphsChangeNothing(recipe());
   }
 
   @Test
