@@ -23,7 +23,6 @@ mkdir -p "$runs"
 shortened() {
   case $1 in
     fashion-mnist-dmd) echo dmd.pairs=512 ;;
-    fashion-mnist-dmd2-el) echo dmd2.student.cooldown=0 dmd2.critic.cooldown=0 ;;
     fashion-mnist-sida) echo sid.critic_alone=20 sid.gan_from=60 ;;
     fashion-mnist-adm) echo adm.pairs=512 adm.pretraining=60 ;;
     fashion-mnist-nitrofusion) echo nitrofusion.pairs=512 nitrofusion.warmup=40 ;;
@@ -69,7 +68,8 @@ compare "$runs" "${seeds// /,}" $recipes >/dev/null
 Made by \`recipes/evidence/methods.sh\` at commit $(git -C "$here" rev-parse --short HEAD), seeds $seeds, $(nproc) cores, $jobs runs at a time of one thread each, so that seconds
 can be compared with each other and with nothing else. One teacher (the embedded one), embedded Fashion-MNIST, n images a measurement, Fréchet
 distance in the features of \`lenet-fashion-mnist-embedded\`; not comparable with published FID. A run is \`retort distill RECIPE --seed S --set
-steps=$steps --set METHOD.batch=$batch\` with what the recipe says in steps shortened likewise (\`shortened\` in the script); without the method's first idea, which the
+steps=$steps --set METHOD.batch=$batch\` with what the recipe says in steps shortened likewise (\`shortened\` in the script); the recipes' cooldowns are
+longer than the run, so that every learning rate falls from half its value to nothing along them; without the method's first idea, which the
 recipe's method names itself (\`retort distill RECIPE --controls\` runs all of them). "Works" needs a gain above twice the larger standard deviation over the
 seeds. What it says about each method is in [README.md](README.md).
 
