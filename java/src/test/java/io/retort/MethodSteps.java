@@ -122,9 +122,11 @@ public final class MethodSteps {
     }
   }
 
-  /// Steps whose phases are started as CUDA graphs leave the bits that their kernels leave one by
-  /// one, and at least one phase is started so.
-  public static void assertGraphsChangeNothing(Recipe recipe) {
+  /// Steps whose phases may be started as CUDA graphs leave the bits that their kernels leave one
+  /// by one.
+  ///
+  /// @return what was said of the phases that were captured
+  public static List<String> assertGraphsChangeNothing(Recipe recipe) {
     CudaBackend cuda = CudaUnderTest.open();
     Taken single = take(recipe, cuda);
     List<String> remarks = new ArrayList<>();
@@ -136,7 +138,7 @@ public final class MethodSteps {
           .after()
           .forEach((role, weights) ->
               assertThat(captured.after().get(role)).as(role).isEqualTo(weights));
-      assertThat(remarks).anySatisfy(remark -> assertThat(remark).contains(" is captured, "));
+      return remarks;
     } finally {
       cuda.useGraphs(false, remark -> {});
     }

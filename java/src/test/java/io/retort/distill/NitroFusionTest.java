@@ -112,7 +112,8 @@ class NitroFusionTest implements MethodStepTest {
     });
   }
 
-  /// Heads are drawn, and some begin anew, at every step.
+  /// Heads are drawn, and some begin anew, at every step: three of them never launch the same
+  /// twice.
   @Test
   @Tag("device")
   void graphsTakeTheSameSteps() {
