@@ -14,7 +14,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -94,10 +93,6 @@ public final class KernelProfile {
 
   private static final Object[] NOTHING = {};
 
-  /// What a [Memory] does without moving bytes.
-  private static final Set<String> BOOKKEEPING =
-      Set.of("allocate", "free", "liveBlocks", "liveBytes", "peakBytes");
-
   private final Backend backend;
   private final Map<Key, Counter> counters = new HashMap<>();
   private long ownNanoseconds;
@@ -138,23 +133,22 @@ public final class KernelProfile {
   private Object family(Backend timed, Method accessor) {
     try {
       Object kernels = accessor.invoke(timed);
-      return proxy(
-          accessor.getReturnType(),
-          (unused, method, arguments) -> {
-            if (BOOKKEEPING.contains(method.getName())) {
-              return invoke(kernels, method, arguments);
-            }
-            long entered = System.nanoTime();
-            var event = new KernelEvent(accessor.getName(), method.getName());
-            event.begin();
-            long started = System.nanoTime();
-            Object result = invoke(kernels, method, arguments);
-            long ended = System.nanoTime();
-            event.commit();
-            note(accessor.getName(), method, arguments, ended - started);
-            own(started - entered + System.nanoTime() - ended);
-            return result;
-          });
+      Object counted =
+          proxy(
+              accessor.getReturnType(),
+              (unused, method, arguments) -> {
+                long entered = System.nanoTime();
+                var event = new KernelEvent(accessor.getName(), method.getName());
+                event.begin();
+                long started = System.nanoTime();
+                Object result = invoke(kernels, method, arguments);
+                long ended = System.nanoTime();
+                event.commit();
+                note(accessor.getName(), method, arguments, ended - started);
+                own(started - entered + System.nanoTime() - ended);
+                return result;
+              });
+      return kernels instanceof Memory pool ? new TimedMemory(pool, (Memory) counted) : counted;
     } catch (ReflectiveOperationException e) {
       throw new LinkageError(e.getMessage(), e);
     }
