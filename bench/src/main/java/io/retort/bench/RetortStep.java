@@ -120,11 +120,11 @@ public final class RetortStep implements StepWorker, AutoCloseable {
     var profile = new KernelProfile(backend);
     try (var step = new RetortStep(spec, profile.backend())) {
       warmUp(profile.backend(), row);
-      step.run(row, true);
+      step.run(row, false);
       profile.clear();
       long started = System.nanoTime();
       for (int i = 0; i < PROFILED; i++) {
-        step.run(row, true);
+        step.run(row, false);
       }
       double seconds = (System.nanoTime() - started) / 1e9 - profile.ownSeconds();
       double inKernels = profile.rows().stream().mapToDouble(KernelProfile.Row::seconds).sum();
@@ -139,7 +139,7 @@ public final class RetortStep implements StepWorker, AutoCloseable {
   static void warmUp(Backend backend, String row) {
     try (var small = new RetortStep(SMALL, backend)) {
       for (int i = 0; i < WARM_UP; i++) {
-        small.run(row, true);
+        small.run(row, false);
       }
     }
   }

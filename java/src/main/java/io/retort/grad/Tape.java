@@ -30,7 +30,7 @@ public final class Tape {
   private final Scope scope;
   private final Set<Parameters> trained;
   private final List<Node> nodes = new ArrayList<>();
-  private final Map<Parameter, Var> parameters = new IdentityHashMap<>();
+  private final Map<Parameter, Var> parameters = new IdentityHashMap<>(256);
   private final @Nullable TapeObserver observer;
   private boolean walked;
 
