@@ -37,8 +37,10 @@ public final class RetortStep implements StepWorker, AutoCloseable {
   private static final int SAMPLING_STEPS = 18;
   private static final int PROFILED = 3;
 
-  /// Steps before the profiled ones: most of what Java does in a step is compiled after them.
-  private static final int WARM_UP = 5;
+  /// Small steps after which what Java does in one is compiled.
+  private static final int WARM_UP = 300;
+
+  private static final StepSpec SMALL = new StepSpec(1, 16, 16, 2);
 
   private final StepSpec spec;
   private final Backend backend;
@@ -117,19 +119,28 @@ public final class RetortStep implements StepWorker, AutoCloseable {
   private void profile(String row, Map<String, String> facts) {
     var profile = new KernelProfile(backend);
     try (var step = new RetortStep(spec, profile.backend())) {
-      for (int i = 0; i < WARM_UP; i++) {
-        step.run(row, true);
-      }
+      warmUp(profile.backend(), row);
+      step.run(row, false);
       profile.clear();
       long started = System.nanoTime();
       for (int i = 0; i < PROFILED; i++) {
-        step.run(row, true);
+        step.run(row, false);
       }
-      double seconds = (System.nanoTime() - started) / 1e9;
+      double seconds = (System.nanoTime() - started) / 1e9 - profile.ownSeconds();
       double inKernels = profile.rows().stream().mapToDouble(KernelProfile.Row::seconds).sum();
       double flops = profile.rows().stream().mapToDouble(KernelProfile.Row::flops).sum();
       facts.put("flops_" + row.replace("_bf16", ""), Double.toString(flops / PROFILED));
       facts.put("outside_" + row, Double.toString(1 - inKernels / seconds));
+    }
+  }
+
+  /// Takes steps of the same ops on a tiny network until the virtual machine has compiled what it
+  /// does between kernels, as it has after the first minute of a training run.
+  static void warmUp(Backend backend, String row) {
+    try (var small = new RetortStep(SMALL, backend)) {
+      for (int i = 0; i < WARM_UP; i++) {
+        small.run(row, false);
+      }
     }
   }
 

@@ -26,7 +26,7 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     description = "Shows which kernels a step's time goes to.")
 public final class StepProfile implements Callable<Integer> {
-  private static final int WARM_UP = 5;
+  private static final int WARM_UP = 2;
 
   @Option(names = "--steps", description = "Steps to take the medians of (${DEFAULT-VALUE}).")
   private int steps = 9;
@@ -45,7 +45,8 @@ public final class StepProfile implements Callable<Integer> {
       description = "Milliseconds between steps: real-time processes get 95 % of every second (0).")
   private long pause;
 
-  private record Step(double seconds, Map<String, Row> rows) {}
+  /// @param seconds but for the profile's own
+  private record Step(double seconds, double profile, Map<String, Row> rows) {}
 
   public static void main(String... arguments) {
     System.exit(new CommandLine(new StepProfile()).execute(arguments));
@@ -54,6 +55,7 @@ public final class StepProfile implements Callable<Integer> {
   @Override
   public Integer call() throws InterruptedException {
     var timed = new KernelProfile(CpuBackend.open());
+    RetortStep.warmUp(timed.backend(), row);
     try (var worker = new RetortStep(new StepSpec(batch, 32, 64, 2), timed.backend())) {
       List<Step> taken = new ArrayList<>();
       for (int i = -WARM_UP; i < steps; i++) {
@@ -63,7 +65,8 @@ public final class StepProfile implements Callable<Integer> {
         worker.run(row, false);
         double seconds = (System.nanoTime() - started) / 1e9;
         if (i >= 0) {
-          taken.add(new Step(seconds, rows(timed)));
+          double own = timed.ownSeconds();
+          taken.add(new Step(seconds - own, own, rows(timed)));
         }
       }
       print(taken);
@@ -98,6 +101,11 @@ public final class StepProfile implements Callable<Integer> {
         between * 1e3,
         100 * between / whole);
     System.out.printf(Locale.ROOT, "%-79s%10.2f%n", "step", whole * 1e3);
+    System.out.printf(
+        Locale.ROOT,
+        "%-79s%10.2f%n",
+        "not counted: the profile",
+        median(steps, Step::profile) * 1e3);
   }
 
   /// A kernel's row with the median of its seconds; every step calls the same kernels.

@@ -2,8 +2,6 @@ package io.retort.backend;
 
 import io.retort.tensor.TensorMemoryException;
 import java.util.Arrays;
-import java.util.HashMap;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /// Blocks of a device's memory under a byte budget, cached by size.
@@ -20,11 +18,16 @@ final class BlockPool {
   private static final long GRAIN = 64;
   private static final long HUGE_PAGE = 2 << 20;
 
+  /// Sizes of one power of two: their first five bits tell them apart.
+  private static final int SIZES_PER_OCTAVE = 16;
+
+  private static final int SIZES = SIZES_PER_OCTAVE * Long.SIZE;
+
   private final String budgetVariable;
   private final long budget;
   private final Care care;
   private final Source source;
-  private final Map<Long, Blocks> waiting = new HashMap<>();
+  private final @Nullable Blocks[] waiting = new @Nullable Blocks[SIZES];
   private long liveBlocks;
   private long liveBytes;
   private long peakBytes;
@@ -99,7 +102,7 @@ final class BlockPool {
       throw exhausted(bytes, "that is more than the whole budget of " + text(budget));
     }
     long size = size(bytes);
-    var blocks = waiting.get(size);
+    Blocks blocks = care == Care.EXACT ? null : waiting[index(size)];
     long address;
     if (blocks != null && blocks.count > 0) {
       address = blocks.pop();
@@ -157,18 +160,23 @@ final class BlockPool {
       source.free(address, size);
     } else {
       waitingBytes += size;
-      waiting.computeIfAbsent(size, unused -> new Blocks()).push(address);
+      int index = index(size);
+      Blocks blocks = waiting[index];
+      if (blocks == null) {
+        blocks = new Blocks(size);
+        waiting[index] = blocks;
+      }
+      blocks.push(address);
     }
   }
 
   /// Gives every waiting block back to the system.
   synchronized void trim() {
-    waiting.forEach((size, blocks) -> {
-      while (blocks.count > 0) {
-        source.free(blocks.pop(), size);
+    for (Blocks blocks : waiting) {
+      while (blocks != null && blocks.count > 0) {
+        source.free(blocks.pop(), blocks.size);
       }
-    });
-    waiting.clear();
+    }
     waitingBytes = 0;
   }
 
@@ -187,6 +195,13 @@ final class BlockPool {
     long smallest = needed < HUGE_PAGE ? GRAIN : HUGE_PAGE;
     long grain = Math.max(smallest, Long.highestOneBit(needed) >> 4);
     return (needed + grain - 1) / grain * grain;
+  }
+
+  /// Where blocks of a rounded size wait.
+  private static int index(long size) {
+    int exponent = Long.SIZE - 1 - Long.numberOfLeadingZeros(size);
+    int leading = (int) (size >> (exponent - 4));
+    return SIZES_PER_OCTAVE * (exponent - 1) + leading;
   }
 
   synchronized long liveBlocks() {
@@ -215,8 +230,13 @@ final class BlockPool {
 
   /// A stack of addresses of one size.
   private static final class Blocks {
+    private final long size;
     private long[] addresses = new long[8];
     private int count;
+
+    Blocks(long size) {
+      this.size = size;
+    }
 
     void push(long address) {
       if (count == addresses.length) {

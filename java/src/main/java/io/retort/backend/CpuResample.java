@@ -51,7 +51,7 @@ final class CpuResample implements ResampleKernels {
     ResampleLibrary.forward(
         x.address(),
         y.address(),
-        taps(filter),
+        filter,
         up(direction),
         s.dim(0),
         s.dim(1),
@@ -67,17 +67,13 @@ final class CpuResample implements ResampleKernels {
     ResampleLibrary.backward(
         gradOut.address(),
         gradX.address(),
-        taps(filter),
+        filter,
         up(direction),
         s.dim(0),
         s.dim(1),
         s.dim(2),
         s.dim(3),
         gradX.dtype().code());
-  }
-
-  private static double[] taps(List<Double> filter) {
-    return filter.stream().mapToDouble(Double::doubleValue).toArray();
   }
 
   private static int up(Resample.Direction direction) {

@@ -20,9 +20,10 @@ import org.jspecify.annotations.Nullable;
 /// Times every kernel of a backend: calls, seconds, arithmetic and bytes, for each kernel and its
 /// shapes.
 ///
-/// Hands every call on unchanged, so results do not change; costs about a microsecond a call. Means
-/// something only where a call returns when its work is done, as on the CPU. Every call is also a
-/// [KernelEvent] for JDK Flight Recorder. One thread computes at a time.
+/// Hands every call on unchanged, so results do not change; costs some microseconds a call, which
+/// [#ownSeconds] keeps apart. Means something only where a call returns when its work is done, as
+/// on the CPU. Handing out memory and taking it back is no kernel: a pool does both in Java. Every
+/// call is also a [KernelEvent] for JDK Flight Recorder. One thread computes at a time.
 public final class KernelProfile {
 
   /// What was noted of one kernel.
@@ -94,6 +95,7 @@ public final class KernelProfile {
 
   private final Backend backend;
   private final Map<Key, Counter> counters = new HashMap<>();
+  private long ownNanoseconds;
 
   public KernelProfile(Backend timed) {
     Map<Method, Object> families = new HashMap<>();
@@ -116,26 +118,37 @@ public final class KernelProfile {
     return counters.entrySet().stream().map(entry -> entry.getValue().row(entry.getKey())).toList();
   }
 
+  /// Seconds that timing and noting took since the last [#clear]: part neither of the kernels nor
+  /// of what a program does between them.
+  public synchronized double ownSeconds() {
+    return ownNanoseconds / 1e9;
+  }
+
   /// Forgets what was noted.
   public synchronized void clear() {
     counters.clear();
+    ownNanoseconds = 0;
   }
 
   private Object family(Backend timed, Method accessor) {
     try {
       Object kernels = accessor.invoke(timed);
-      return proxy(
-          accessor.getReturnType(),
-          (unused, method, arguments) -> {
-            var event = new KernelEvent(accessor.getName(), method.getName());
-            event.begin();
-            long started = System.nanoTime();
-            Object result = invoke(kernels, method, arguments);
-            long nanoseconds = System.nanoTime() - started;
-            event.commit();
-            note(accessor.getName(), method, arguments, nanoseconds);
-            return result;
-          });
+      Object counted =
+          proxy(
+              accessor.getReturnType(),
+              (unused, method, arguments) -> {
+                long entered = System.nanoTime();
+                var event = new KernelEvent(accessor.getName(), method.getName());
+                event.begin();
+                long started = System.nanoTime();
+                Object result = invoke(kernels, method, arguments);
+                long ended = System.nanoTime();
+                event.commit();
+                note(accessor.getName(), method, arguments, ended - started);
+                own(started - entered + System.nanoTime() - ended);
+                return result;
+              });
+      return kernels instanceof Memory pool ? new TimedMemory(pool, (Memory) counted) : counted;
     } catch (ReflectiveOperationException e) {
       throw new LinkageError(e.getMessage(), e);
     }
@@ -174,6 +187,10 @@ public final class KernelProfile {
     counter.calls++;
     counter.nanoseconds += nanoseconds;
     counter.bytes += bytes;
+  }
+
+  private synchronized void own(long nanoseconds) {
+    ownNanoseconds += nanoseconds;
   }
 
   private static double flops(Method method, List<Shape> shapes) {

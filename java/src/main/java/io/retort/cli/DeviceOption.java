@@ -127,7 +127,7 @@ final class DeviceOption {
     if (kernels == null) {
       return;
     }
-    double wall = (System.nanoTime() - opened) / 1e9;
+    double wall = (System.nanoTime() - opened) / 1e9 - kernels.ownSeconds();
     List<KernelProfile.Row> rows = kernels.rows();
     MeasuredPeaks peaks = MeasuredPeaks.of(CpuBackend.open());
     console.note(new ProfileTable(rows, peaks, wall, "shapes".equals(profile)).text());

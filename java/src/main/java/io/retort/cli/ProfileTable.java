@@ -12,7 +12,8 @@ import java.util.stream.Collectors;
 /// The table of `--profile`: families of kernels, the kernels of each, and their shapes if wanted,
 /// the longest first.
 ///
-/// @param wall seconds that passed in all, from which the time outside kernels follows
+/// @param wall seconds that passed in all but for the profile's own, from which the time outside
+///   kernels follows
 record ProfileTable(List<Row> rows, MeasuredPeaks peaks, double wall, boolean shapes) {
   private static final int BAR = 20;
   private static final double LEAST_SHARE = 0.001;

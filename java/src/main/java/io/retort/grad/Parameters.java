@@ -11,8 +11,10 @@ import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.SequencedMap;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
@@ -28,6 +30,8 @@ public final class Parameters implements AutoCloseable {
   private final Tensor values;
   private @Nullable Tensor gradients;
   private final SequencedMap<String, Parameter> byName = new LinkedHashMap<>();
+  private final Map<String, Parameter> weights = new ConcurrentHashMap<>();
+  private final Map<String, Parameter> biases = new ConcurrentHashMap<>();
   private final Set<Parameter> fixed = Collections.newSetFromMap(new IdentityHashMap<>());
 
   /// Arenas of zeroes for these names and shapes, in order; closed by the caller.
@@ -97,6 +101,26 @@ public final class Parameters implements AutoCloseable {
     if (parameter == null) {
       throw new IllegalArgumentException("parameters: no parameter named " + name);
     }
+    return parameter;
+  }
+
+  /// The parameter `layer.weight`: found in every step without making its name.
+  ///
+  /// @throws IllegalArgumentException if there is none
+  public Parameter weight(String layer) {
+    Parameter known = weights.get(layer);
+    return known != null ? known : remembered(weights, layer, ".weight");
+  }
+
+  /// The parameter `layer.bias`, as [#weight].
+  public Parameter bias(String layer) {
+    Parameter known = biases.get(layer);
+    return known != null ? known : remembered(biases, layer, ".bias");
+  }
+
+  private Parameter remembered(Map<String, Parameter> known, String layer, String suffix) {
+    Parameter parameter = get(layer + suffix);
+    known.put(layer, parameter);
     return parameter;
   }
 

@@ -14,7 +14,6 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /// Records ops while they run, then walks them backwards.
@@ -31,7 +30,7 @@ public final class Tape {
   private final Scope scope;
   private final Set<Parameters> trained;
   private final List<Node> nodes = new ArrayList<>();
-  private final Map<Parameter, Var> parameters = new IdentityHashMap<>();
+  private final Map<Parameter, Var> parameters = new IdentityHashMap<>(256);
   private final @Nullable TapeObserver observer;
   private boolean walked;
 
@@ -89,12 +88,14 @@ public final class Tape {
   /// A weight: tracked if this tape trains its network and the weight is not fixed, constant
   /// otherwise.
   public Var use(Parameter parameter) {
-    return parameters.computeIfAbsent(
-        parameter,
-        p ->
-            trained.contains(p.owner()) && !p.owner().fixes(p)
-                ? tracked(p.value(), p.gradient())
-                : constant(p.value()));
+    Var used = parameters.get(parameter);
+    if (used == null) {
+      boolean trains = trained.contains(parameter.owner()) && !parameter.owner().fixes(parameter);
+      used =
+          trains ? tracked(parameter.value(), parameter.gradient()) : constant(parameter.value());
+      parameters.put(parameter, used);
+    }
+    return used;
   }
 
   /// Takes `value` for a weight of this tape from here on.
@@ -137,10 +138,12 @@ public final class Tape {
       any |= wanted[i];
     }
     if (!any) {
-      results.subList(1, results.size()).forEach(scope::release);
+      for (int i = 1; i < results.size(); i++) {
+        scope.release(results.get(i));
+      }
       return constant(output);
     }
-    List<Tensor> extras = List.copyOf(results.subList(1, results.size()));
+    List<Tensor> extras = results.size() == 1 ? List.of() : results.subList(1, results.size());
     nodes.add(new Node(op, sources, new Op.Saved(tensors, output, extras, wanted), null));
     return new Var(this, output, nodes.size() - 1);
   }
@@ -169,12 +172,10 @@ public final class Tape {
   private void walk(Var output, Tensor gradient) {
     @Nullable Tensor[] gradients = new @Nullable Tensor[nodes.size()];
     gradients[output.node()] = gradient.view(scope, gradient.shape());
-    BiConsumer<Integer, Tensor> accumulate =
-        (node, contribution) -> gradients[node] = sum(gradients[node], contribution);
     for (int i = output.node(); i >= 0; i--) {
       Tensor incoming = gradients[i];
       if (incoming != null) {
-        propagate(nodes.get(i), incoming, accumulate);
+        propagate(nodes.get(i), incoming, gradients);
         gradients[i] = null;
         scope.release(incoming);
       }
@@ -206,7 +207,7 @@ public final class Tape {
     return signature;
   }
 
-  private void propagate(Node node, Tensor incoming, BiConsumer<Integer, Tensor> accumulate) {
+  private void propagate(Node node, Tensor incoming, @Nullable Tensor[] gradients) {
     if (node.sink != null) {
       backend.elementwise().accumulate(incoming, node.sink);
       return;
@@ -217,10 +218,13 @@ public final class Tape {
     for (int i = 0; i < node.inputs.length; i++) {
       Tensor contribution = contributions.get(i);
       if (contribution != null && saved.needs(i)) {
-        accumulate.accept(node.inputs[i], contribution);
+        int source = node.inputs[i];
+        gradients[source] = sum(gradients[source], contribution);
       }
     }
-    saved.extras().forEach(scope::release);
+    for (Tensor extra : saved.extras()) {
+      scope.release(extra);
+    }
   }
 
   private Tensor sum(@Nullable Tensor existing, Tensor contribution) {

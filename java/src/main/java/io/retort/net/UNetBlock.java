@@ -35,28 +35,7 @@ import org.jspecify.annotations.Nullable;
 ///
 /// Source: Song et al. 2021 (DDPM++) and Dhariwal & Nichol 2021 (ADM) as configured in EDM, Karras
 /// et al. 2022.
-///
-/// @param filter resampling filter, e.g. `[1, 1]`
-/// @param heads attention heads, 0 for no attention
-/// @param adaptive scale and shift after norm1 instead of a shift before it
-/// @param projected a 1x1 convolution in the skip also where only the resolution changes
-/// @param skipScale s, `sqrt(1/2)` in DDPM++, 1 in ADM
-/// @param eps of the norms
-/// @param start initial laws of the weights
-record UNetBlock(
-    String name,
-    int in,
-    int out,
-    int embedding,
-    Sampling sampling,
-    List<Double> filter,
-    int heads,
-    double dropout,
-    boolean adaptive,
-    boolean projected,
-    double skipScale,
-    double eps,
-    Start start) {
+final class UNetBlock {
 
   private static final double NEARLY_ZERO = 1e-5;
 
@@ -98,42 +77,111 @@ record UNetBlock(
     }
   }
 
-  UNetBlock {
+  private final String name;
+  private final int in;
+  private final int out;
+  private final double dropout;
+  private final boolean adaptive;
+  private final double skipScale;
+  private final Norm norm0;
+  private final ResampleConv conv0;
+  private final Dense affine;
+  private final Norm norm1;
+  private final Conv conv1;
+  private final @Nullable ResampleConv skip;
+  private final @Nullable Attention attention;
+
+  /// What a block with attention has besides.
+  private record Attention(int heads, Norm norm, Conv qkv, Conv proj) {}
+
+  /// @param filter resampling filter, e.g. `[1, 1]`
+  /// @param heads attention heads, 0 for no attention
+  /// @param adaptive scale and shift after norm1 instead of a shift before it
+  /// @param projected a 1x1 convolution in the skip also where only the resolution changes
+  /// @param skipScale s, `sqrt(1/2)` in DDPM++, 1 in ADM
+  /// @param eps of the norms
+  /// @param start initial laws of the weights
+  UNetBlock(
+      String name,
+      int in,
+      int out,
+      int embedding,
+      Sampling sampling,
+      List<Double> filter,
+      int heads,
+      double dropout,
+      boolean adaptive,
+      boolean projected,
+      double skipScale,
+      double eps,
+      Start start) {
+    this.name = name;
+    this.in = in;
+    this.out = out;
+    this.dropout = dropout;
+    this.adaptive = adaptive;
+    this.skipScale = skipScale;
+    norm0 = Norm.edm(name + ".norm0", in, eps);
+    conv0 = start.resampling(name + ".conv0", in, out, 3, sampling, filter);
+    affine = start.dense(name + ".affine", embedding, adaptive ? 2 * out : out);
+    norm1 = Norm.edm(name + ".norm1", out, eps);
+    conv1 = start.last(name + ".conv1", out, out, 3);
+    int kernel = projected || in != out ? 1 : 0;
+    skip =
+        in != out || sampling != Sampling.KEEP
+            ? start.resampling(name + ".skip", in, out, kernel, sampling, filter)
+            : null;
     if (heads > 0 && out % heads != 0) {
       throw new ShapeException(
           "unet: %s has %d channels, which must be a multiple of its %d attention heads"
               .formatted(name, out, heads));
     }
+    attention =
+        heads == 0
+            ? null
+            : new Attention(
+                heads,
+                Norm.edm(name + ".norm2", out, eps),
+                start.inner(name + ".qkv", out, 3 * out, 1, ATTENTION_SCALE),
+                start.last(name + ".proj", out, out, 1));
+  }
+
+  String name() {
+    return name;
+  }
+
+  int in() {
+    return in;
   }
 
   void declare(Plan plan) {
-    norm(0, in).declare(plan);
-    conv0().declare(plan);
-    affine().declare(plan);
-    norm(1, out).declare(plan);
-    conv1().declare(plan);
-    if (hasSkip()) {
-      skip().declare(plan);
+    norm0.declare(plan);
+    conv0.declare(plan);
+    affine.declare(plan);
+    norm1.declare(plan);
+    conv1.declare(plan);
+    if (skip != null) {
+      skip.declare(plan);
     }
-    if (heads > 0) {
-      norm(2, out).declare(plan);
-      qkv().declare(plan);
-      proj().declare(plan);
+    if (attention != null) {
+      attention.norm.declare(plan);
+      attention.qkv.declare(plan);
+      attention.proj.declare(plan);
     }
   }
 
   /// @param key of the network's dropout masks, null to switch dropout off
   /// @param index of this block in its network, whose masks are the stream so far after the key's
   Var apply(Tape tape, Parameters parameters, Var x, Var emb, @Nullable PhiloxKey key, int index) {
-    Var h = conv0().apply(tape, parameters, norm(0, in).silu(tape, parameters, x));
-    h = modulated(tape, parameters, h, affine().apply(tape, parameters, emb));
+    Var h = conv0.apply(tape, parameters, norm0.silu(tape, parameters, x));
+    h = modulated(tape, parameters, h, affine.apply(tape, parameters, emb));
     if (key != null && dropout > 0) {
       h = tape.apply(new Dropout(dropout, masks(key, index)), h);
     }
-    h = conv1().apply(tape, parameters, h);
-    Var skipped = hasSkip() ? skip().apply(tape, parameters, x) : x;
+    h = conv1.apply(tape, parameters, h);
+    Var skipped = skip != null ? skip.apply(tape, parameters, x) : x;
     Var y = tape.apply(new Add(skipScale, skipScale), h, skipped);
-    return heads == 0 ? y : attend(tape, parameters, y);
+    return attention == null ? y : attend(attention, tape, parameters, y);
   }
 
   private static PhiloxKey masks(PhiloxKey key, int index) {
@@ -149,12 +197,11 @@ record UNetBlock(
     Broadcast add = new Broadcast(Broadcast.Kind.ADD);
     if (!adaptive) {
       Var shifted = tape.apply(add, h, perSample(tape, condition, 0));
-      return norm(1, out).silu(tape, parameters, shifted);
+      return norm1.silu(tape, parameters, shifted);
     }
     Var scale = tape.apply(new Affine(1, 1), perSample(tape, condition, 0));
     Var scaled =
-        tape.apply(
-            new Broadcast(Broadcast.Kind.MULTIPLY), norm(1, out).apply(tape, parameters, h), scale);
+        tape.apply(new Broadcast(Broadcast.Kind.MULTIPLY), norm1.apply(tape, parameters, h), scale);
     Var shifted = tape.apply(add, scaled, perSample(tape, condition, out));
     return tape.apply(new Activation(Activation.Kind.SILU, 0), shifted);
   }
@@ -165,18 +212,19 @@ record UNetBlock(
     return tape.apply(new Reshape(Shape.of(condition.shape().dim(0), 1, 1, out)), part);
   }
 
-  private Var attend(Tape tape, Parameters parameters, Var y) {
-    Var normed = norm(2, out).apply(tape, parameters, y);
-    Var weight = tape.use(parameters.get(name + ".qkv.weight"));
-    Var bias = tape.use(parameters.get(name + ".qkv.bias"));
+  private Var attend(Attention attention, Tape tape, Parameters parameters, Var y) {
+    Var normed = attention.norm.apply(tape, parameters, y);
+    Var weight = tape.use(parameters.weight(attention.qkv.name()));
+    Var bias = tape.use(parameters.bias(attention.qkv.name()));
     Var packed =
         tape.apply(
             new Conv2d(1, 0, 1),
             normed,
             separate(tape, weight, Shape.of(out, 3, out), weight.shape()),
             separate(tape, bias, Shape.of(out, 3, 1), bias.shape()));
-    Var mixed = tape.apply(new SelfAttention(heads), packed);
-    return tape.apply(new Add(skipScale, skipScale), proj().apply(tape, parameters, mixed), y);
+    Var mixed = tape.apply(new SelfAttention(attention.heads), packed);
+    Var projected = attention.proj.apply(tape, parameters, mixed);
+    return tape.apply(new Add(skipScale, skipScale), projected, y);
   }
 
   /// EDM stores q, k, v interleaved per channel; the attention op wants three blocks. Reordering
@@ -184,38 +232,5 @@ record UNetBlock(
   private static Var separate(Tape tape, Var stored, Shape interleaved, Shape shape) {
     Var split = tape.apply(new Reshape(interleaved), stored);
     return tape.apply(new Reshape(shape), tape.apply(new Permute(List.of(1, 0, 2)), split));
-  }
-
-  private boolean hasSkip() {
-    return in != out || sampling != Sampling.KEEP;
-  }
-
-  private Norm norm(int index, int channels) {
-    return Norm.edm(name + ".norm" + index, channels, eps);
-  }
-
-  private ResampleConv conv0() {
-    return start.resampling(name + ".conv0", in, out, 3, sampling, filter);
-  }
-
-  private Dense affine() {
-    return start.dense(name + ".affine", embedding, adaptive ? 2 * out : out);
-  }
-
-  private Conv conv1() {
-    return start.last(name + ".conv1", out, out, 3);
-  }
-
-  private ResampleConv skip() {
-    int kernel = projected || in != out ? 1 : 0;
-    return start.resampling(name + ".skip", in, out, kernel, sampling, filter);
-  }
-
-  private Conv qkv() {
-    return start.inner(name + ".qkv", out, 3 * out, 1, ATTENTION_SCALE);
-  }
-
-  private Conv proj() {
-    return start.last(name + ".proj", out, out, 1);
   }
 }

@@ -33,7 +33,7 @@ public record Conv(
     return tape.apply(
         new Conv2d(stride, padding, 1),
         x,
-        tape.use(parameters.get(name + ".weight")),
-        tape.use(parameters.get(name + ".bias")));
+        tape.use(parameters.weight(name)),
+        tape.use(parameters.bias(name)));
   }
 }

@@ -34,9 +34,9 @@ public record Dense(String name, int in, int out, boolean hasBias, Init weight, 
 
   /// x `(..., in)` to `(..., out)`.
   public Var apply(Tape tape, Parameters parameters, Var x) {
-    Var w = tape.use(parameters.get(name + ".weight"));
+    Var w = tape.use(parameters.weight(name));
     return hasBias
-        ? tape.apply(new Linear(), x, w, tape.use(parameters.get(name + ".bias")))
+        ? tape.apply(new Linear(), x, w, tape.use(parameters.bias(name)))
         : tape.apply(new Linear(), x, w);
   }
 }

@@ -57,8 +57,12 @@ public sealed interface Init
 
   private static float[] uniform(Shape shape, PhiloxKey key, double bound) {
     float[] values = new float[Math.toIntExact(shape.elements())];
+    int[] words = {};
     for (int i = 0; i < values.length; i++) {
-      values[i] = (float) (bound * (2 * Philox.uniform(key, i) - 1));
+      if ((i & 3) == 0) {
+        words = Philox.words(key, i >>> 2);
+      }
+      values[i] = (float) (bound * (2 * Philox.unit(words[i & 3]) - 1));
     }
     return values;
   }

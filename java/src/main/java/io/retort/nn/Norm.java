@@ -42,7 +42,7 @@ public record Norm(String name, int channels, int groups, double eps) {
     return tape.apply(
         new GroupNorm(groups, eps, silu),
         x,
-        tape.use(parameters.get(name + ".weight")),
-        tape.use(parameters.get(name + ".bias")));
+        tape.use(parameters.weight(name)),
+        tape.use(parameters.bias(name)));
   }
 }

@@ -96,8 +96,8 @@ public record ResampleConv(
   }
 
   private Var convolve(Tape tape, Parameters parameters, Var x, int padding) {
-    Var weight = tape.use(parameters.get(name + ".weight"));
-    Var bias = tape.use(parameters.get(name + ".bias"));
+    Var weight = tape.use(parameters.weight(name));
+    Var bias = tape.use(parameters.bias(name));
     return tape.apply(new Conv2d(1, padding, 1), x, weight, bias);
   }
 

@@ -34,7 +34,8 @@ public record Broadcast(Kind kind) implements Op {
 
   @Override
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
-    inputs.forEach(input -> ElementTypes.floating(name(), input));
+    ElementTypes.floating(name(), inputs.getFirst());
+    ElementTypes.floating(name(), inputs.get(1));
     return List.of(apply(backend, scope, inputs.getFirst(), inputs.get(1), kind));
   }
 

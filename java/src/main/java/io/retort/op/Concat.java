@@ -1,7 +1,6 @@
 package io.retort.op;
 
 import io.retort.op.Case.Input;
-import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
@@ -36,9 +35,13 @@ public record Concat(int axis) implements Op {
 
   @Override
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
-    DType dtype = inputs.getFirst().dtype();
-    inputs.forEach(input -> ElementTypes.require(name(), dtype, input));
-    Tensor out = scope.allocate(infer(inputs.stream().map(Tensor::shape).toList()), dtype);
+    Tensor first = inputs.getFirst();
+    long extent = 0;
+    for (Tensor input : inputs) {
+      ElementTypes.require(name(), first.dtype(), input);
+      extent += input.shape().dim(axis);
+    }
+    Tensor out = scope.allocate(first.shape().with(axis, extent), first.dtype());
     long at = 0;
     for (Tensor input : inputs) {
       backend.layouts().insert(input, axis, at, out);

@@ -8,7 +8,6 @@ import io.retort.tensor.ShapeException;
 import io.retort.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /// `y[n,i,j,o] = b_o + sum_{a,b,c} x[n, i s + a - p, j s + b - p, c] w[o,c,a,b]`: cross-correlation
@@ -43,69 +42,64 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
   public Shape infer(List<Shape> inputs) {
     Shape x = inputs.get(0);
     Shape weight = inputs.get(1);
-    require(x.rank() == 4, () -> "x must be (N, H, W, C), got " + x);
-    require(weight.rank() == 4, () -> "weight must be (Cout, Cin/groups, kh, kw), got " + weight);
+    if (x.rank() != 4 || weight.rank() != 4) {
+      throw wrong("x must be (N, H, W, C) and weight (Cout, Cin/groups, kh, kw)", x, weight);
+    }
     requireExtents("x", x);
     requireExtents("weight", weight);
     long channels = x.last();
-    require(
-        channels % groups == 0 && weight.dim(0) % groups == 0,
-        () ->
-            "input and output channels must be multiples of "
-                + groups
-                + " groups, got "
-                + x
-                + " and "
-                + weight);
-    require(
-        weight.dim(1) == channels / groups,
-        () ->
-            "weight must have "
-                + channels / groups
-                + " input channels for x "
-                + x
-                + ", got "
-                + weight);
+    if (channels % groups != 0 || weight.dim(0) % groups != 0) {
+      throw wrong(
+          "input and output channels must be multiples of " + groups + " groups", x, weight);
+    }
+    if (weight.dim(1) != channels / groups) {
+      throw wrong("weight must have " + channels / groups + " input channels", x, weight);
+    }
     if (inputs.size() > 2) {
       Shape bias = inputs.get(2);
-      require(
-          bias.equals(Shape.of(weight.dim(0))),
-          () -> "bias must be (" + weight.dim(0) + "), got " + bias);
+      if (bias.rank() != 1 || bias.dim(0) != weight.dim(0)) {
+        throw new ShapeException("conv2d: bias must be (" + weight.dim(0) + "), got " + bias);
+      }
     }
+    return output(x, weight);
+  }
+
+  private static ShapeException wrong(String sentence, Shape x, Shape weight) {
+    return new ShapeException("conv2d: " + sentence + ", got " + x + " and " + weight);
+  }
+
+  private Shape output(Shape x, Shape weight) {
     return Shape.of(
         x.dim(0), extent(x.dim(1), weight.dim(2)), extent(x.dim(2), weight.dim(3)), weight.dim(0));
   }
 
   private long extent(long size, long kernel) {
     long room = size + 2L * padding - kernel;
-    require(
-        room >= 0,
-        () -> "kernel of " + kernel + " must fit into " + size + " pixels padded by " + padding);
+    if (room < 0) {
+      throw new ShapeException(
+          "conv2d: kernel of %d must fit into %d pixels padded by %d"
+              .formatted(kernel, size, padding));
+    }
     return room / stride + 1;
   }
 
-  private void requireExtents(String what, Shape shape) {
-    for (long extent : shape.dims()) {
-      require(
-          extent >= 1 && extent <= Integer.MAX_VALUE,
-          () -> "every extent of " + what + " must be in [1, 2^31), got " + shape);
-    }
-  }
-
-  private void require(boolean holds, Supplier<String> sentence) {
-    if (!holds) {
-      throw new ShapeException(name() + ": " + sentence.get());
+  private static void requireExtents(String what, Shape shape) {
+    for (int axis = 0; axis < shape.rank(); axis++) {
+      if (shape.dim(axis) < 1 || shape.dim(axis) > Integer.MAX_VALUE) {
+        throw new ShapeException(
+            "conv2d: every extent of " + what + " must be in [1, 2^31), got " + shape);
+      }
     }
   }
 
   @Override
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
     DType type = ElementTypes.floating(name(), inputs.getFirst());
-    inputs
-        .subList(1, inputs.size())
-        .forEach(parameter -> ElementTypes.require(name(), DType.F32, parameter));
-    Tensor y = scope.allocate(infer(inputs.stream().map(Tensor::shape).toList()), type);
-    backend.convolutions().conv2d(this, inputs.get(0), inputs.get(1), bias(inputs), y);
+    ElementTypes.weights(name(), inputs, 1);
+    Tensor x = inputs.get(0);
+    Tensor weight = inputs.get(1);
+    Tensor y = scope.allocate(output(x.shape(), weight.shape()), type);
+    backend.convolutions().conv2d(this, x, weight, bias(inputs), y);
     return List.of(y);
   }
 

@@ -15,7 +15,9 @@ final class ElementTypes {
   /// @throws DTypeException if they differ or hold integers
   static DType same(String op, List<Tensor> tensors) {
     DType expected = floating(op, tensors.getFirst());
-    tensors.forEach(tensor -> require(op, expected, tensor));
+    for (Tensor tensor : tensors) {
+      require(op, expected, tensor);
+    }
     return expected;
   }
 
@@ -25,6 +27,13 @@ final class ElementTypes {
       throw new DTypeException(op + ": input must be F32 or BF16, got " + tensor);
     }
     return tensor.dtype();
+  }
+
+  /// Checks that every tensor from `first` on is float32: weights and biases.
+  static void weights(String op, List<Tensor> tensors, int first) {
+    for (int i = first; i < tensors.size(); i++) {
+      require(op, DType.F32, tensors.get(i));
+    }
   }
 
   /// Checks that a tensor has exactly this type.

@@ -1,7 +1,6 @@
 package io.retort.op;
 
 import io.retort.op.Case.Input;
-import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
@@ -32,7 +31,7 @@ public record Fourier() implements Op {
 
   @Override
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
-    inputs.forEach(input -> ElementTypes.require(name(), DType.F32, input));
+    ElementTypes.weights(name(), inputs, 0);
     Tensor c = inputs.getFirst();
     Tensor frequencies = inputs.get(1);
     Tensor out = scope.allocate(infer(List.of(c.shape(), frequencies.shape())));

@@ -1,7 +1,6 @@
 package io.retort.op;
 
 import io.retort.op.Case.Input;
-import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
@@ -38,7 +37,7 @@ public record LayerNorm(double eps) implements Op {
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
     Tensor x = inputs.getFirst();
     ElementTypes.floating(name(), x);
-    inputs.subList(1, 3).forEach(tensor -> ElementTypes.require(name(), DType.F32, tensor));
+    ElementTypes.weights(name(), inputs, 1);
     Tensor y = scope.allocate(x.shape(), x.dtype());
     Tensor mean = scope.allocate(Shape.of(x.elements() / x.shape().last()));
     Tensor rstd = scope.allocate(mean.shape());

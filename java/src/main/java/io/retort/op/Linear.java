@@ -41,9 +41,7 @@ public record Linear() implements Op {
     Tensor x = inputs.get(0);
     Tensor weight = inputs.get(1);
     DType type = ElementTypes.floating(name(), x);
-    inputs
-        .subList(1, inputs.size())
-        .forEach(parameter -> ElementTypes.require(name(), DType.F32, parameter));
+    ElementTypes.weights(name(), inputs, 1);
     Tensor y = scope.allocate(x.shape().with(-1, weight.shape().dim(0)), type);
     backend.products().linear(x, weight, inputs.size() > 2 ? inputs.get(2) : null, y);
     return List.of(y);

@@ -5,9 +5,9 @@ import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
 import io.retort.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /// Axes in another order: axis i of the result is axis `axes[i]` of the input. Copies.
@@ -22,11 +22,18 @@ public record Permute(List<Integer> axes) implements Op {
   @Override
   public Shape infer(List<Shape> inputs) {
     Shape x = inputs.getFirst();
-    if (!axes.stream().sorted().toList().equals(IntStream.range(0, x.rank()).boxed().toList())) {
+    long[] dims = new long[axes.size()];
+    boolean valid = dims.length == x.rank();
+    for (int i = 0; valid && i < dims.length; i++) {
+      int axis = axes.get(i);
+      valid = axis >= 0 && axis < dims.length && axes.indexOf(axis) == i;
+      dims[i] = valid ? x.dim(axis) : 0;
+    }
+    if (!valid) {
       throw new ShapeException(
           name() + ": axes must name every axis of " + x + " once, got " + axes);
     }
-    return new Shape(axes.stream().mapToLong(x::dim).toArray());
+    return new Shape(dims);
   }
 
   @Override
@@ -48,7 +55,11 @@ public record Permute(List<Integer> axes) implements Op {
   }
 
   private List<Integer> inverse() {
-    return IntStream.range(0, axes.size()).mapToObj(axes::indexOf).toList();
+    List<Integer> inverse = new ArrayList<>(axes.size());
+    for (int axis = 0; axis < axes.size(); axis++) {
+      inverse.add(axes.indexOf(axis));
+    }
+    return inverse;
   }
 
   @Override

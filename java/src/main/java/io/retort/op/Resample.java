@@ -28,7 +28,7 @@ public record Resample(Direction direction, List<Double> filter) implements Op {
 
   public Resample {
     filter = List.copyOf(filter);
-    double sum = filter.stream().mapToDouble(Double::doubleValue).sum();
+    double sum = sum(filter);
     if (filter.isEmpty() || sum == 0 || !Double.isFinite(sum)) {
       throw new IllegalArgumentException(
           "resample: filter must have taps with a finite sum other than 0, got " + filter);
@@ -49,6 +49,14 @@ public record Resample(Direction direction, List<Double> filter) implements Op {
           "resample: H and W are too small for " + filter.size() + " taps, got " + x);
     }
     return Shape.of(x.dim(0), rows, columns, x.dim(3));
+  }
+
+  private static double sum(List<Double> filter) {
+    double sum = 0;
+    for (double tap : filter) {
+      sum += tap;
+    }
+    return sum;
   }
 
   private int pad() {
@@ -85,7 +93,7 @@ public record Resample(Direction direction, List<Double> filter) implements Op {
   public double[] reference(List<double[]> inputs, List<Shape> shapes) {
     Shape in = shapes.getFirst();
     Shape out = infer(shapes);
-    double sum = filter.stream().mapToDouble(Double::doubleValue).sum();
+    double sum = sum(filter);
     double gain = (direction == Direction.UP ? 4 : 1) / (sum * sum);
     Shape coarse = direction == Direction.UP ? in : out;
     Shape fine = direction == Direction.UP ? out : in;

@@ -85,7 +85,9 @@ public final class Philox {
     return radius * ((lane & 1) == 0 ? Math.cos(angle) : Math.sin(angle));
   }
 
-  private static double unit(int word) {
+  /// A word as a number in [0, 1), a multiple of 2^-24: word `i mod 4` of block `i / 4` is
+  /// [#uniform] i.
+  public static double unit(int word) {
     return (word >>> 8) * UNIT;
   }
 }

@@ -1,15 +1,14 @@
 package io.retort.tensor;
 
-import java.util.Collections;
-import java.util.IdentityHashMap;
-import java.util.Set;
+import java.util.ArrayList;
+import java.util.List;
 
 /// Owns tensors and frees them together: one a training step, one a network, one a sampling call.
 ///
 /// Used by one thread. What shall outlive it is moved out by name with [#keep].
 public final class Scope implements AutoCloseable {
   private final Memory memory;
-  private final Set<Tensor> tensors = Collections.newSetFromMap(new IdentityHashMap<>());
+  private final List<Tensor> tensors = new ArrayList<>();
   private boolean closed;
 
   public Scope(Memory memory) {
@@ -24,7 +23,7 @@ public final class Scope implements AutoCloseable {
   public Tensor allocate(Shape shape, DType dtype) {
     long bytes = Math.multiplyExact(shape.elements(), (long) dtype.bytes());
     Storage storage = new Storage(memory, Math.max(1, bytes));
-    return adopt(new Tensor(shape, dtype, storage, storage.address, this));
+    return adopt(new Tensor(shape, dtype, storage, storage.address));
   }
 
   /// A new float32 tensor with undefined contents.
@@ -53,14 +52,14 @@ public final class Scope implements AutoCloseable {
     if (previous == null) {
       throw new IllegalStateException("keep: tensor " + tensor + " is already released");
     }
-    previous.tensors.remove(tensor);
-    tensor.moveTo(this);
+    previous.forget(tensor);
     return adopt(tensor);
   }
 
   /// Frees one tensor before the scope ends; its views stay valid.
   public void release(Tensor tensor) {
-    if (tensors.remove(tensor)) {
+    if (tensor.owner() == this) {
+      forget(tensor);
       tensor.die();
     }
   }
@@ -75,15 +74,27 @@ public final class Scope implements AutoCloseable {
       tensor.die();
       throw new IllegalStateException("scope: used after it was closed");
     }
+    tensor.moveTo(this, tensors.size());
     tensors.add(tensor);
     return tensor;
   }
 
-  /// Frees every tensor still owned. Closing twice does nothing.
+  /// Takes a tensor off the list; the last one takes its place.
+  private void forget(Tensor tensor) {
+    Tensor last = tensors.removeLast();
+    if (last != tensor) {
+      tensors.set(tensor.place(), last);
+      last.moveTo(this, tensor.place());
+    }
+  }
+
+  /// Frees every tensor still owned, the newest first, so that the next scope that asks for the
+  /// same gets the same blocks. Closing twice does nothing.
   @Override
   public void close() {
     closed = true;
-    tensors.forEach(Tensor::die);
-    tensors.clear();
+    while (!tensors.isEmpty()) {
+      tensors.removeLast().die();
+    }
   }
 }

@@ -12,13 +12,13 @@ public final class Tensor {
   private final Storage storage;
   private final long address;
   private @Nullable Scope owner;
+  private int place;
 
-  Tensor(Shape shape, DType dtype, Storage storage, long address, Scope owner) {
+  Tensor(Shape shape, DType dtype, Storage storage, long address) {
     this.shape = shape;
     this.dtype = dtype;
     this.storage = storage;
     this.address = address;
-    this.owner = owner;
   }
 
   public Shape shape() {
@@ -67,7 +67,7 @@ public final class Tensor {
     }
     long start = address() + offset * dtype.bytes();
     storage.retain();
-    return scope.adopt(new Tensor(other, dtype, storage, start, scope));
+    return scope.adopt(new Tensor(other, dtype, storage, start));
   }
 
   /// Copies Java floats in.
@@ -158,15 +158,19 @@ public final class Tensor {
     return owner;
   }
 
-  void moveTo(Scope scope) {
+  /// Where it is on its owner's list.
+  int place() {
+    return place;
+  }
+
+  void moveTo(Scope scope, int at) {
     owner = scope;
+    place = at;
   }
 
   void die() {
-    if (owner != null) {
-      owner = null;
-      storage.release();
-    }
+    owner = null;
+    storage.release();
   }
 
   private void requireType(DType expected) {

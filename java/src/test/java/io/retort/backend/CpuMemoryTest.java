@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.retort.tensor.TensorMemoryException;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -33,6 +35,19 @@ final class CpuMemoryTest {
     memory.free(second, 1001);
     memory.free(third, 1000);
     assertThat(memory.peakBytes()).isEqualTo(2048);
+  }
+
+  @Test
+  void blocksOfEverySizeWaitApart() {
+    memory = new CpuMemory(512 * MB, BlockPool.Care.PLAIN);
+    Map<Long, Long> blocks = new LinkedHashMap<>();
+    for (long bytes = 1; bytes < 16 * MB; bytes += Math.max(1, bytes / 64)) {
+      blocks.computeIfAbsent(BlockPool.rounded(bytes), memory::allocate);
+    }
+    blocks.forEach((bytes, block) -> memory.free(block, bytes));
+    blocks.forEach((bytes, block) -> assertThat(memory.allocate(bytes)).isEqualTo(block));
+    blocks.forEach((bytes, block) -> memory.free(block, bytes));
+    assertThat(blocks).hasSizeGreaterThan(150);
   }
 
   @Test
