@@ -1,6 +1,7 @@
 // attention.cpp   out = softmax(q k^T / sqrt(d)) v  and its gradient, one tile of scores at a time
 // shapes    q, out, dout (n, tq, heads, d)   k, v (n, tk, heads, d)   lse (n, heads, tq) f32, saved for backward
 // launch    one (sample, head) per iteration; 64 queries x 128 keys (64 backward) of scores live at a time
+// bfloat16  attention_bf16.cpp where the CPU multiplies it; elsewhere these kernels, on float32 copies
 // numerics  scores, softmax and sums in f32; running maximum per query; P recomputed from lse in backward. Scores carry
 //           the factor log2(e) so that softmax needs 2^x only. Order of summation fixed: the same on any thread count
 // traffic   forward 4 tq tk d FLOP per head, backward 10; K, V, dK, dV of one head stay in the second-level cache:

@@ -7,8 +7,14 @@
 //           bfloat16; S and dP leave the registers as such, six keys by 64 queries at a time
 // launch    runs on the calling thread
 // numerics  scores, softmax, statistics, sums, running output in f32; P and dS are rounded to bfloat16 before their
-//           products (relative error 2^-9 each), as Dao 2023 does; lse is of the unrounded P. Order of summation fixed
-// traffic   forward 4 tq tk d FLOP, backward 10
+//           products (relative error up to 2^-8 each), as Dao 2023 does; lse is of the unrounded P. Order of summation fixed
+// traffic   forward 4 tq tk d FLOP, backward 10; every operand read once, packed twice at most, results written once:
+//           compute-bound. T256 D256: 67 + 168 MFLOP and 0.5 + 1.0 MB a head. One thread of a Zen 4 does 235 GFLOP/s of
+//           VDPBF16PS (f32: 117), so B32 H1 T256 D256 takes 9.1 + 22.8 ms at least, B32 H4 T256 D64 the same
+// measured  one thread of that Zen 4, beside other work (which adds up to 15 %), forward + backward in ms, their shares
+//           of 235 GFLOP/s, and in brackets float32 products on copies, interleaved:
+//           B32 H1 T256 D256 13.3 + 29.2 (69 %, 78 %) [23.8 + 59.7]   B32 H4 T256 D64 14.8 + 34.7 (62 %, 66 %) [25.9 + 64.3]
+//           B32 H1 T256 D128 7.2 + 15.7 (64 %, 73 %) [13.5 + 32.2]    B16 H1 T196 D64 1.3 + 2.8 (51 %, 60 %) [2.2 + 5.2]
 // limits    tq, tk, d >= 1, any tail. VDPBF16PS takes and gives subnormal numbers as 0
 // source    retort/attention.h
 #include "cpu/attention_bf16.h"
@@ -40,6 +46,7 @@ constexpr int64_t PANEL_VECTORS = PANEL / LANES;
 constexpr int64_t FORWARD_KEYS = 128;   // of a tile of scores: 32 KiB
 constexpr int64_t BLOCK = 256;          // queries and keys of P and dS: longer sums store fewer results
 constexpr int64_t SKEW = LANES;         // words between rows, lest rows a power of two apart share the cache's sets
+constexpr int64_t ROWS_AHEAD = 16;      // rows of a head are too far apart for the hardware to guess the next one
 constexpr float LOG2_E = std::numbers::log2e_v<float>;
 constexpr float LN_2 = std::numbers::ln2_v<float>;
 
@@ -70,12 +77,24 @@ inline __m512i words_of(vec low, vec high) {
   return _mm512_maskz_permutexvar_epi16(0xffffffffu, order, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
+// The first `count` of LANES floats, or all of them. A masked store costs more.
+inline void store_narrow(bf16* p, vec v, int64_t count) {
+  const auto narrow = (__m256i)_mm512_cvtneps_pbh(v);
+  if (count >= LANES) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow);
+  } else {
+    _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(first_of_32(count)), narrow);
+  }
+}
+
 // --- operands ---------------------------------------------------------------------------------------------------
 
 // Copies `rows` rows of `d` to rows `row` words apart, zero behind their end and from `rows` to `all_rows`.
 void copy_rows(const bf16* from, int64_t from_row, int64_t rows, int64_t all_rows, int64_t d, word* to, int64_t row) {
   for (int64_t r = 0; r < all_rows; ++r) {
+    const bf16* ahead = from + std::min(r + ROWS_AHEAD, rows - 1) * from_row;
     for (int64_t c = 0; c < d; c += 32) {
+      __builtin_prefetch(ahead + c);
       const __mmask32 there = r < rows ? first_of_32(d - c) : 0;
       store_words(to + r * row + c / 2, _mm512_maskz_loadu_epi16(there, from + r * from_row + c));
     }
@@ -125,18 +144,23 @@ void interleave(const word* from, int64_t row, int64_t rows, int64_t columns, wo
 template <Left left, int rows, int vectors, class Start, class Finish>
 inline void bf16_tile(int64_t depth, const word* a, int64_t lda, const word* b, Start&& start, Finish&& finish) {
   vec sum[rows][vectors];
+#pragma GCC unroll 8
   for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j) {
       sum[i][j] = start(i, j);
     }
   }
   for (int64_t step = 0; step < depth; ++step) {
     __m512bh right[vectors];
+#pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j) {
       right[j] = (__m512bh)load_words(b + j * LANES);
     }
+#pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
       const auto value = (__m512bh)_mm512_set1_epi32(static_cast<int>(left == Left::rows ? a[i * lda] : a[i]));
+#pragma GCC unroll 8
       for (int j = 0; j < vectors; ++j) {
         sum[i][j] = _mm512_dpbf16_ps(sum[i][j], value, right[j]);
       }
@@ -209,22 +233,22 @@ void accumulate(int64_t m, int64_t depth, const word* a, int64_t lda, const word
             return before == nullptr ? earlier : before[i + r] * earlier;
           },
           [&](vec(&sum)[rows][vectors]) {
+#pragma GCC unroll 8
             for (int r = 0; r < rows; ++r) {
-              if (r >= there) {
-                continue;
-              }
-              if (!sums.last) {
-                for (int j = 0; j < vectors; ++j) {
-                  store_vec(sums.running + (i + r) * PANEL + j * LANES, sum[r][j]);
+              if (r < there) {
+                if (!sums.last) {
+#pragma GCC unroll 8
+                  for (int j = 0; j < vectors; ++j) {
+                    store_vec(sums.running + (i + r) * PANEL + j * LANES, sum[r][j]);
+                  }
+                } else {
+                  const float factor = after == nullptr ? scale : scale * after[i + r];
+                  bf16* to = sums.result + (i + r) * sums.row;
+#pragma GCC unroll 8
+                  for (int j = 0; j < vectors; ++j) {
+                    store_narrow(to + j * LANES, factor * sum[r][j], sums.columns - j * LANES);
+                  }
                 }
-                continue;
-              }
-              const float factor = after == nullptr ? scale : scale * after[i + r];
-              bf16* to = sums.result + (i + r) * sums.row;
-              for (int j = 0; j < vectors; ++j) {
-                const auto narrow = (__m256i)_mm512_cvtneps_pbh(factor * sum[r][j]);
-                const auto mask = static_cast<__mmask16>(first_of_32(std::min<int64_t>(LANES, sums.columns - j * LANES)));
-                _mm256_mask_storeu_epi16(to + j * LANES, mask, narrow);
               }
             }
           });
@@ -248,7 +272,7 @@ class Memory {
 
 // --- forward ----------------------------------------------------------------------------------------------------
 
-// Rows of the larger of two blocks of tokens that pass through natural rows on their way into panels.
+// Rows that `count` rows take where they go in pairs.
 int64_t even(int64_t count) { return pairs(count) * 2; }
 
 // What the queries of one panel know of their scores, in units of ln 2.
@@ -295,7 +319,7 @@ struct Softmax {
   }
 };
 
-// scores (keys x PANEL) = k q^T; top[i] = the largest of query i, which may be NaN.
+// scores (keys x PANEL) = k q^T; top[i] = the largest of query i that is a number.
 void scores_of(int64_t keys, int64_t vectors, int64_t depth, const word* k, int64_t row, const word* q, float* scores,
                float* top) {
   std::fill(top, top + PANEL, -std::numeric_limits<float>::infinity());
@@ -305,8 +329,10 @@ void scores_of(int64_t keys, int64_t vectors, int64_t depth, const word* k, int6
       bf16_tile<Left::rows, rows, columns>(
           depth, k + i * row, row, q, [](int, int) { return vec{}; },
           [&](vec(&sum)[rows][columns]) {
+#pragma GCC unroll 8
             for (int j = 0; j < columns; ++j) {
               vec most = load_vec(top + j * LANES);
+#pragma GCC unroll 8
               for (int r = 0; r < rows; ++r) {
                 if (r < there) {
                   most = larger(sum[r][j], most);
@@ -415,23 +441,30 @@ float dot(const bf16* a, const word* b, int64_t d) {
 template <int rows, int vectors>
 inline void slopes(const vec (&scores)[rows][vectors], const float* dp, int64_t i, int64_t there, float unit,
                    const float* level, const float* drift, word* p_rows, word* ds_rows, word* paired) {
+#pragma GCC unroll 8
   for (int j = 0; j < vectors; j += 2) {
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r += 2) {
       vec p[2][2] = {};
       vec ds[2][2] = {};
-      for (int across = 0; across < 2 && j + across < vectors; ++across) {
-        const int column = (j + across) * LANES;
-        const vec offset = load_vec(level + column);
-        const vec mean = load_vec(drift + column);
-        for (int down = 0; down < 2; ++down) {
-          if (r + down < there) {
-            const vec weight = exp2_vec(scores[r + down][j + across] * unit - offset);
-            p[down][across] = weight;
-            ds[down][across] = weight * (load_vec(dp + (r + down) * PANEL + column) - mean);
+#pragma GCC unroll 8
+      for (int across = 0; across < 2; ++across) {
+        if (j + across < vectors) {
+          const int column = (j + across) * LANES;
+          const vec offset = load_vec(level + column);
+          const vec mean = load_vec(drift + column);
+#pragma GCC unroll 8
+          for (int down = 0; down < 2; ++down) {
+            if (r + down < there) {
+              const vec weight = exp2_vec(scores[r + down][j + across] * unit - offset);
+              p[down][across] = weight;
+              ds[down][across] = weight * (load_vec(dp + (r + down) * PANEL + column) - mean);
+            }
           }
+          store_words(paired + (i + r) / 2 * PANEL + column, words_of(ds[0][across], ds[1][across]));
         }
-        store_words(paired + (i + r) / 2 * PANEL + column, words_of(ds[0][across], ds[1][across]));
       }
+#pragma GCC unroll 8
       for (int down = 0; down < 2; ++down) {
         const int64_t at = (i + r + down) * SCORE_ROW + j * LANES / 2;
         store_words(p_rows + at, (__m512i)_mm512_cvtne2ps_pbh(p[down][1], p[down][0]));
@@ -453,7 +486,9 @@ void score_block(int64_t keys, int64_t queries, int64_t depth, const word* k, co
         bf16_tile<Left::rows, rows, vectors>(
             depth, v + i * row, row, block.turned_gradients + panel * panel_words, [](int, int) { return vec{}; },
             [&](vec(&sum)[rows][vectors]) {
+#pragma GCC unroll 8
               for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
                 for (int j = 0; j < vectors; ++j) {
                   store_vec(dp + r * PANEL + j * LANES, sum[r][j]);
                 }
