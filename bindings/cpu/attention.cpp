@@ -9,6 +9,8 @@
 // measured  2 cores Zen 5 shared with other work, forward + backward, share of 530 GFLOP/s:
 //           B32 H4 T256 D64 6.6 + 15.3 ms (65 %), B32 H1 T256 D256 5.9 + 14.1 ms (71 %),
 //           B8 H4 T1024 D64 24 + 56 ms (70 %), B32 H2 T64 D64 0.27 + 0.58 ms (52 %)
+//           2 cores Zen 4, shared likewise, share of 234 GFLOP/s: B32 H4 T256 D64 16 + 39 ms (58 %; one thread 65 %),
+//           B32 H1 T256 D256 13.6 + 33.6 ms (68 %; one thread 70 %)
 // limits    tq, tk, heads, d >= 1, any tail; working memory per thread 4 tk d + O(64 d) floats
 // source    retort/attention.h
 #include "retort/attention.h"
