@@ -1,6 +1,7 @@
 // attention.cpp   out = softmax(q k^T / sqrt(d)) v  and its gradient, one tile of scores at a time
 // shapes    q, out, dout (n, tq, heads, d)   k, v (n, tk, heads, d)   lse (n, heads, tq) f32, saved for backward
 // launch    one (sample, head) per iteration; 64 queries x 128 keys (64 backward) of scores live at a time
+// bfloat16  attention_bf16.cpp where the CPU multiplies it; elsewhere these kernels, on float32 copies
 // numerics  scores, softmax and sums in f32; running maximum per query; P recomputed from lse in backward. Scores carry
 //           the factor log2(e) so that softmax needs 2^x only. Order of summation fixed: the same on any thread count
 // traffic   forward 4 tq tk d FLOP per head, backward 10; K, V, dK, dV of one head stay in the second-level cache:
@@ -8,6 +9,8 @@
 // measured  2 cores Zen 5 shared with other work, forward + backward, share of 530 GFLOP/s:
 //           B32 H4 T256 D64 6.6 + 15.3 ms (65 %), B32 H1 T256 D256 5.9 + 14.1 ms (71 %),
 //           B8 H4 T1024 D64 24 + 56 ms (70 %), B32 H2 T64 D64 0.27 + 0.58 ms (52 %)
+//           2 cores Zen 4, shared likewise, share of 234 GFLOP/s: B32 H4 T256 D64 16 + 39 ms (58 %; one thread 65 %),
+//           B32 H1 T256 D256 13.6 + 33.6 ms (68 %; one thread 70 %)
 // limits    tq, tk, heads, d >= 1, any tail; working memory per thread 4 tk d + O(64 d) floats
 // source    retort/attention.h
 #include "retort/attention.h"
@@ -20,6 +23,7 @@
 #include <limits>
 #include <numbers>
 
+#include "cpu/attention_bf16.h"
 #include "cpu/dtype.h"
 #include "cpu/error.h"
 #include "cpu/registry.h"
@@ -40,15 +44,9 @@ constexpr int64_t ROWS_AHEAD = 16;      // rows of a head are too far apart for 
 constexpr float LOG2_E = std::numbers::log2e_v<float>;
 constexpr float LN_2 = std::numbers::ln2_v<float>;
 
-struct Sizes {
-  int64_t n, heads, tq, tk, d, q_row, kv_row;
-
+struct Sizes : rt::AttentionSizes {
   int64_t packed() const { return rt::packed_row(d); }
   int64_t padded() const { return rt::whole_vectors(d); }
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(d)); }
-  int64_t query(int64_t sample, int64_t head) const { return sample * tq * q_row + head * d; }
-  int64_t key(int64_t sample, int64_t head) const { return sample * tk * kv_row + head * d; }
-  int64_t result(int64_t sample, int64_t head) const { return sample * tq * heads * d + head * d; }
 };
 
 // Copies `rows` rows of `d` to float32 rows `packed` apart; the rest of each row and of `all_rows` becomes zero.
@@ -313,24 +311,52 @@ T* shifted(T* start, int64_t elements) {
   return start == nullptr ? nullptr : start + elements;
 }
 
+template <class Head, class T>
+void forward(const Sizes& s, const void* q, const void* k, const void* v, void* out, float* lse) {
+  every_head(s, Head::floats(s), [&](int64_t sample, int64_t head) {
+    return Head{s,
+                static_cast<const T*>(q) + s.query(sample, head),
+                static_cast<const T*>(k) + s.key(sample, head),
+                static_cast<const T*>(v) + s.key(sample, head),
+                static_cast<T*>(out) + s.result(sample, head),
+                lse + (sample * s.heads + head) * s.tq};
+  });
+}
+
+template <class Head, class T>
+void backward(const Sizes& s, const void* q, const void* k, const void* v, const void* out, const float* lse,
+              const void* dout, void* dq, void* dk, void* dv) {
+  every_head(s, Head::floats(s), [&](int64_t sample, int64_t head) {
+    return Head{s,
+                static_cast<const T*>(q) + s.query(sample, head),
+                static_cast<const T*>(k) + s.key(sample, head),
+                static_cast<const T*>(v) + s.key(sample, head),
+                static_cast<const T*>(out) + s.result(sample, head),
+                lse + (sample * s.heads + head) * s.tq,
+                static_cast<const T*>(dout) + s.result(sample, head),
+                shifted(static_cast<T*>(dq), s.query(sample, head)),
+                shifted(static_cast<T*>(dk), s.key(sample, head)),
+                shifted(static_cast<T*>(dv), s.key(sample, head))};
+  });
+}
+
 }  // namespace
 
 rt_status rt_attention_forward(const void* q, const void* k, const void* v, void* out, float* lse, int64_t n,
                                int64_t heads, int64_t tq, int64_t tk, int64_t d, int64_t q_row, int64_t kv_row,
                                int32_t dtype) {
   return rt::guarded([&] {
-    const Sizes s{n, heads, tq, tk, d, q_row, kv_row};
+    const Sizes s{{n, heads, tq, tk, d, q_row, kv_row}};
     check(s);
+#if defined(__AVX512F__)
+    if (dtype == RT_BF16 && rt::multiplies_bf16()) {
+      forward<rt::Bf16AttentionForward, rt::bf16>(s, q, k, v, out, lse);
+      return;
+    }
+#endif
     rt::dispatch(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      every_head(s, Forward<T>::floats(s), [&](int64_t sample, int64_t head) {
-        return Forward<T>{s,
-                          static_cast<const T*>(q) + s.query(sample, head),
-                          static_cast<const T*>(k) + s.key(sample, head),
-                          static_cast<const T*>(v) + s.key(sample, head),
-                          static_cast<T*>(out) + s.result(sample, head),
-                          lse + (sample * heads + head) * tq};
-      });
+      forward<Forward<T>, T>(s, q, k, v, out, lse);
     });
   });
 }
@@ -340,22 +366,17 @@ rt_status rt_attention_backward(const void* q, const void* k, const void* v, con
                                 const void* dout, void* dq, void* dk, void* dv, int64_t n, int64_t heads, int64_t tq,
                                 int64_t tk, int64_t d, int64_t q_row, int64_t kv_row, int32_t dtype) {
   return rt::guarded([&] {
-    const Sizes s{n, heads, tq, tk, d, q_row, kv_row};
+    const Sizes s{{n, heads, tq, tk, d, q_row, kv_row}};
     check(s);
+#if defined(__AVX512F__)
+    if (dtype == RT_BF16 && rt::multiplies_bf16()) {
+      backward<rt::Bf16AttentionBackward, rt::bf16>(s, q, k, v, out, lse, dout, dq, dk, dv);
+      return;
+    }
+#endif
     rt::dispatch(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      every_head(s, Backward<T>::floats(s), [&](int64_t sample, int64_t head) {
-        return Backward<T>{s,
-                           static_cast<const T*>(q) + s.query(sample, head),
-                           static_cast<const T*>(k) + s.key(sample, head),
-                           static_cast<const T*>(v) + s.key(sample, head),
-                           static_cast<const T*>(out) + s.result(sample, head),
-                           lse + (sample * heads + head) * tq,
-                           static_cast<const T*>(dout) + s.result(sample, head),
-                           shifted(static_cast<T*>(dq), s.query(sample, head)),
-                           shifted(static_cast<T*>(dk), s.key(sample, head)),
-                           shifted(static_cast<T*>(dv), s.key(sample, head))};
-      });
+      backward<Backward<T>, T>(s, q, k, v, out, lse, dout, dq, dk, dv);
     });
   });
 }

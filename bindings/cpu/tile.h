@@ -133,6 +133,18 @@ inline void exchange_blocks(vec (&row)[LANES]) {
   }
 }
 
+// A block of LANES x LANES numbers turned; the bits of each stay as they are.
+inline void transpose_block(vec (&block)[LANES]) {
+  exchange_blocks<1>(block);
+  exchange_blocks<2>(block);
+  if constexpr (LANES > 4) {
+    exchange_blocks<4>(block);
+  }
+  if constexpr (LANES > 8) {
+    exchange_blocks<8>(block);
+  }
+}
+
 // to[c * to_row + r] = factor * from[r * from_row + c]; rows and columns are whole numbers of vectors.
 inline void transpose_tile(std::int64_t rows, std::int64_t columns, const float* from, std::int64_t from_row, float* to,
                            std::int64_t to_row, float factor) {
@@ -143,14 +155,7 @@ inline void transpose_tile(std::int64_t rows, std::int64_t columns, const float*
       for (int i = 0; i < LANES; ++i) {
         block[i] = factor * load_vec(from + (r + i) * from_row + c);
       }
-      exchange_blocks<1>(block);
-      exchange_blocks<2>(block);
-      if constexpr (LANES > 4) {
-        exchange_blocks<4>(block);
-      }
-      if constexpr (LANES > 8) {
-        exchange_blocks<8>(block);
-      }
+      transpose_block(block);
 #pragma GCC unroll 16
       for (int i = 0; i < LANES; ++i) {
         store_vec(to + (c + i) * to_row + r, block[i]);

@@ -29,7 +29,8 @@ inline vec larger(vec a, vec b) { return a > b ? a : b; }
 // 2^x for x < 127 with relative error below 1.2e-7; below -126 the result is 2^-126, a NaN stays one.
 //
 // x = n + f with n whole: adding 1.5 * 2^23 rounds to n and leaves n in the low bits, to be moved to the exponent.
-inline vec exp2_vec(vec x) {
+// Always inlined: a call would save every register around it, and GCC makes one in large kernels.
+[[gnu::always_inline]] inline vec exp2_vec(vec x) {
   x = larger(broadcast(-126.0f), x);
   const vec shifted = x + 12582912.0f;
   const vec f = x - (shifted - 12582912.0f);

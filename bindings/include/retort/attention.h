@@ -10,7 +10,9 @@
  *         apart; a head's d channels are dense. dq, dk, dv lie as q, k, v do. So q, k, v may be three blocks of one
  *         packed tensor (n, t, 3 * heads * d): q_row = kv_row = 3 * heads * d, and k, v start heads * d and
  *         2 * heads * d elements after q.
- * types   everything but lse has the storage type `dtype`; arithmetic is float32
+ * types   everything but lse has the storage type `dtype`; scores, softmax and sums are float32. Where the machine
+ *         multiplies bfloat16, p and ds of bfloat16 tensors are rounded to it before they are multiplied: an error of
+ *         up to 2^-8 of each, as Dao 2023 has it
  * limits  n >= 0; tq, tk, heads, d >= 1
  * Source: Vaswani et al. 2017, eq. 1; online softmax and backward: Dao et al. 2022, algorithms 1 and 4; Dao 2023.
  */

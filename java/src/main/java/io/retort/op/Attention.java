@@ -162,7 +162,7 @@ public record Attention(int heads) implements Op {
                 Input.normal(2, 5, 6).bf16(),
                 Input.normal(2, 9, 6).bf16(),
                 Input.normal(2, 9, 6).bf16())
-            .within(1e-2, 1e-2, "output and incoming gradient are rounded to 2^-8"));
+            .within(1e-2, 1e-2, "weights, output and incoming gradient are rounded to 2^-8"));
   }
 
   private static Case across(

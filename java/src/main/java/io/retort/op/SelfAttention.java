@@ -105,8 +105,8 @@ public record SelfAttention(int heads) implements Op {
                 1e-4,
                 "scores of 100 are rounded at 1e-5, which is the relative error of a weight"),
         Case.of("bf16", two, Input.normal(2, 9, 24).bf16())
-            .within(1e-2, 1e-2, "output and incoming gradient are rounded to 2^-8"),
+            .within(1e-2, 1e-2, "weights, output and incoming gradient are rounded to 2^-8"),
         Case.of("bf16, second block", one, Input.normal(1, 67, 6).bf16())
-            .within(1e-2, 1e-2, "output and incoming gradient are rounded to 2^-8"));
+            .within(1e-2, 1e-2, "weights, output and incoming gradient are rounded to 2^-8"));
   }
 }
