@@ -15,6 +15,7 @@ constexpr int LANES = 4;
 
 using vec [[gnu::vector_size(LANES * 4)]] = float;
 using ivec [[gnu::vector_size(LANES * 4)]] = std::int32_t;
+using uvec [[gnu::vector_size(LANES * 4)]] = std::uint32_t;
 using vec_unaligned [[gnu::vector_size(LANES * 4), gnu::aligned(4), gnu::may_alias]] = float;
 
 inline vec load_vec(const float* p) { return *reinterpret_cast<const vec_unaligned*>(p); }

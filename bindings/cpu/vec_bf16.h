@@ -20,8 +20,6 @@ namespace rt {
 
 constexpr int PAIR = 2 * LANES;
 
-using uvec [[gnu::vector_size(LANES * 4)]] = std::uint32_t;
-
 struct Pair {
   vec even;
   vec odd;
