@@ -3,16 +3,21 @@
 // how       one task per (sample, panel): a panel is a run of whole groups of about 64 channels (128 of bf16), so that its
 //           map stays in L2 between the passes, and of whole cache lines where groups allow it. Inside, vectors run over
 //           channels: sums are kept per channel and folded into groups at the end, so a group of 1, 2 or 4 channels costs no
-//           more than one of 64. Whole vectors of bf16 channels take the passes of group_norm_vec.h
-// numerics  f32; mean and centred squares per block of 64 positions, blocks merged by Chan's rule: E[x^2] - E[x]^2 never
-//           appears, so a mean of 1000 costs no digits. The order of sums depends on the shape only, not on the threads.
+//           more than one of 64. Whole vectors of channels take the passes of group_norm_vec.h. What a pass will read next
+//           is asked for while it computes. Maps of 8 MB and more are written past the caches: a line need not be read to
+//           be written, and whoever reads such a map next would not find its start there anyway
+// numerics  f32; mean and centred squares per block of 64 positions, in vectors around the mean so far, blocks merged by
+//           Chan's rule: E[x^2] - E[x]^2 never appears, so a mean of 1000 costs no digits. The order of
+//           sums depends on the shape only, not on the threads.
 // traffic   forward reads x and writes y; backward reads x, dy and writes dx (second passes hit L2): memory-bound, 2 and 3
-//           tensors; SiLU adds one exponential and one division per element and pass
-// measured  2 cores Zen 5, 32x32x32x128, 32 groups, SiLU: f32 forward 0.70 ms, backward 1.65 ms, together 2.4 ms (2.2 ms is
-//           what 84 MB take at DRAM speed: 92 %). Without SiLU, as instance norm: forward 0.61 ms, backward 0.96 ms.
-//           One thread of a Zen 4 beside other work, bf16, SiLU, in brackets without group_norm_vec.h, ms forward / backward:
-//           128x28x28x32 1.3 / 1.9 (2.4 / 2.7)   128x28x28x64 2.5 / 3.9 (5.1 / 6.9)   32x32x32x64 0.80 / 1.3 (1.6 / 2.2)
-//           32x32x32x128 1.6 / 3.3 (3.4 / 4.6)   128x7x7x64 0.15 / 0.21 (0.31 / 0.37)
+//           tensors, 84 MB at 32x32x32x128 f32, a third tensor read where a written one goes through the caches. SiLU adds
+//           one exponential and one reciprocal per element and pass
+// measured  32x32x32x128, 32 groups, SiLU, two threads of a Zen 4 beside other work, medians in ms, in brackets before
+//           vectors of f32, streaming and the kept scratch map, in the same run:
+//           f32 forward 0.92-1.00 (1.24-1.30), backward 1.39-1.60 (2.4-3.2), both 2.3-2.5 (4.4-5.1): 33-36 GB/s, about 70 %
+//           of the 48 GB/s that copying past the caches reached then (32 GB/s through them)
+//           bf16 both 1.6 (2.1): compute-bound
+//           32x16x16x128 f32, which stays in the caches: both 0.69 (0.77). 128x28x28x64 f32: both 3.6 (6.7)
 // limits    C % G == 0, every size >= 1, any tail
 // source    Wu & He 2018, eq. 7; Chan, Golub & LeVeque 1983, eq. 2.1; backward in retort/group_norm.h
 #include "retort/group_norm.h"
@@ -167,10 +172,10 @@ void channel_moments(const T* x, int64_t before, int64_t rows, int64_t stride, i
   }
 }
 
-// y = silu?((x - mean) * scale + shift)
+// y = silu?((x - mean) * scale + shift). `next` is what will be read after this map; `streaming`: past the caches.
 template <int W, bool SILU, class T>
-void normalise(const T* x, const T* next, T* y, bool streaming, int64_t rows, int64_t stride, int width, const float* mean, const float* scale,
-               const float* shift) {
+void normalise(const T* x, const T* next, T* y, bool streaming, int64_t rows, int64_t stride, int width,
+               const float* mean, const float* scale, const float* shift) {
   if constexpr (in_vectors<W, T>) {
     return rt::normalise<W / rt::LANES, SILU>(x, next, y, streaming, rows, stride, mean, scale, shift);
   }
@@ -220,12 +225,12 @@ void channel_gradients(const T* x, const T* dy, float* kept, int64_t kept_stride
 
 // dx = rstd * (gamma du - m1 - xh m2). `dy`, rows `dy_stride` apart, may hold du already (SILU false), and may be dx.
 template <int W, bool SILU, class T, class D>
-void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, bool streaming, int64_t rows, int64_t stride, int width,
-                    const float* mean, const float* rstd, const float* gamma, const float* beta, const float* m1,
+void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, bool streaming, int64_t rows, int64_t stride,
+                    int width, const float* mean, const float* rstd, const float* gamma, const float* beta, const float* m1,
                     const float* m2) {
   if constexpr (in_vectors<W, T>) {
-    return rt::input_gradient<W / rt::LANES, SILU>(x, dy, dy_stride, dx, streaming, rows, stride, mean, rstd, gamma, beta, m1,
-                                                   m2);
+    return rt::input_gradient<W / rt::LANES, SILU>(x, dy, dy_stride, dx, streaming, rows, stride, mean, rstd, gamma,
+                                                   beta, m1, m2);
   }
   const int w = W > 0 ? W : width;
   for (int64_t r = 0; r < rows; ++r) {
@@ -264,7 +269,9 @@ double fold_moments(int64_t per_group, int64_t positions, float* mean, const flo
 class Scratch {
  public:
   Scratch(int64_t panel, int64_t arrays)
-      : panel_(panel), stride_((panel * arrays + LINE - 1) / LINE * LINE), floats_(rt::scratch(stride_ * omp_get_max_threads())) {}
+      : panel_(panel),
+        stride_((panel * arrays + LINE - 1) / LINE * LINE),
+        floats_(rt::scratch(stride_ * omp_get_max_threads())) {}
 
   float* array(int64_t index) const { return floats_ + omp_get_thread_num() * stride_ + index * panel_; }
 
@@ -305,8 +312,8 @@ void forward(const Geometry& g, const T* x, const float* gamma, const float* bet
       }
       for_blocks<MAP_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
         const int64_t from = at + first * g.channels + c;
-        normalise<constant.value, SILU>(x + from, x + next + first * g.channels + c, y + from, streaming, rows, g.channels, w, panel_mean + c, panel_scale + c,
-                                        beta + c0 + c);
+        normalise<constant.value, SILU>(x + from, x + next + first * g.channels + c, y + from, streaming, rows,
+                                        g.channels, w, panel_mean + c, panel_scale + c, beta + c0 + c);
       });
       _mm_sfence();
     }
@@ -370,8 +377,8 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
       for_blocks<MAP_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
         const int64_t from = at + first * g.channels + c;
         const auto finish = [&](const auto* gradient, int64_t gradient_stride) {
-          input_gradient<constant.value, SILU && !KEEP>(x + from, gradient, gradient_stride, dx + from, streaming, rows, g.channels,
-                                                        w, panel_mean + c, panel_rstd + c, gamma + c0 + c, beta + c0 + c,
+          input_gradient<constant.value, SILU && !KEEP>(x + from, gradient, gradient_stride, dx + from, streaming, rows,
+                                                        g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c, beta + c0 + c,
                                                         m1 + c, m2 + c);
         };
         if constexpr (KEEP) {

@@ -1,10 +1,11 @@
-// group_norm_bf16.h   the passes of group_norm.cpp over V vectors of bfloat16 channels
+// group_norm_vec.h   the passes of group_norm.cpp over V vectors of channels
 // how       sums and constants of LANES V channels stay in registers over the rows of a block; the moments need one pass:
-//           around the first position of a block, which is one of its samples, so that its deviation is part of the variance
-//           and the difference of sums loses a factor of at most a block's length
-// numerics  f32 between loading and storing; the sigmoid has a relative error of 2e-4, storing one of 4e-3
-// traffic   in the first-level cache, cycles of a Zen 4 for 16 channels: moments 3, map 6, with SiLU 16; first gradient 16,
-//           second 7
+//           around the mean of the blocks before, whose distance from the block's is part of the variance, or around the
+//           first position, which is one of the samples: the difference of sums loses a factor of at most a block's length
+// numerics  f32 between loading and storing; the sigmoid of bfloat16 has a relative error of 2e-4 where storing has one of
+//           4e-3, that of float32 one of 4e-7
+// traffic   bf16 in the first-level cache, cycles of a Zen 4 for 16 channels: moments 3, map 6, with SiLU 16; first gradient
+//           16, second 7
 #pragma once
 
 #include <algorithm>

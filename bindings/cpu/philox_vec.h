@@ -3,7 +3,7 @@
 //           products, two shifts and two sums modulo 2: what a shift leaves in upper halves no product reads. Words 0 and 2
 //           of a block become one vector and words 1 and 3 another, which is what Box-Muller pairs, and putting the four
 //           numbers of a block side by side again is one shuffle a vector
-// traffic   vector operations for 2 LANES words: 60 of rounds, 10 of packing; Box-Muller about 50 more
+// traffic   vector operations for 2 LANES words: 60 of rounds, 10 of packing; Box-Muller about 50 more: compute-bound
 #pragma once
 
 #include <immintrin.h>
@@ -24,7 +24,7 @@ using lvec [[gnu::vector_size(LANES * 4)]] = std::uint64_t;
 constexpr int PHILOX_RUN = 256;  // numbers that one call of [normals] or [uniforms] makes: several vectors of blocks
 
 constexpr std::int64_t PHILOX_ELEMENTS = std::int64_t{1} << 34;   // of a stream
-constexpr std::int64_t PHILOX_PARALLEL = RT_PARALLEL_MIN / 2;  // numbers from which waking other threads pays
+constexpr std::int64_t PHILOX_PARALLEL = RT_PARALLEL_MIN / 2;    // numbers from which waking other threads pays
 
 // 64-bit products of the lower halves.
 inline lvec multiply_low(lvec a, lvec b) {
@@ -79,17 +79,23 @@ inline WordPairs philox_words(rt_philox_key key, lvec block) {
   return {reinterpret_cast<uvec>(w0 | w2), reinterpret_cast<uvec>((p1 & low) | (p0 << 32))};
 }
 
-// Number `2 i` and `2 i + 1` of every block from two vectors that hold them as [WordPairs] does, in the order of the stream.
+// Two vectors of numbers, split as in [WordPairs], in the order of the stream.
 inline void in_order(vec first, vec second, vec* low, vec* high) {
 #if defined(__AVX512F__)
-  *low = reinterpret_cast<vec>(_mm512_maskz_unpacklo_ps(0xffff, reinterpret_cast<__m512>(first), reinterpret_cast<__m512>(second)));
-  *high = reinterpret_cast<vec>(_mm512_maskz_unpackhi_ps(0xffff, reinterpret_cast<__m512>(first), reinterpret_cast<__m512>(second)));
+  const auto one = reinterpret_cast<__m512>(first);
+  const auto two = reinterpret_cast<__m512>(second);
+  *low = reinterpret_cast<vec>(_mm512_maskz_unpacklo_ps(0xffff, one, two));
+  *high = reinterpret_cast<vec>(_mm512_maskz_unpackhi_ps(0xffff, one, two));
 #elif defined(__AVX2__)
-  *low = reinterpret_cast<vec>(_mm256_unpacklo_ps(reinterpret_cast<__m256>(first), reinterpret_cast<__m256>(second)));
-  *high = reinterpret_cast<vec>(_mm256_unpackhi_ps(reinterpret_cast<__m256>(first), reinterpret_cast<__m256>(second)));
+  const auto one = reinterpret_cast<__m256>(first);
+  const auto two = reinterpret_cast<__m256>(second);
+  *low = reinterpret_cast<vec>(_mm256_unpacklo_ps(one, two));
+  *high = reinterpret_cast<vec>(_mm256_unpackhi_ps(one, two));
 #else
-  *low = reinterpret_cast<vec>(_mm_unpacklo_ps(reinterpret_cast<__m128>(first), reinterpret_cast<__m128>(second)));
-  *high = reinterpret_cast<vec>(_mm_unpackhi_ps(reinterpret_cast<__m128>(first), reinterpret_cast<__m128>(second)));
+  const auto one = reinterpret_cast<__m128>(first);
+  const auto two = reinterpret_cast<__m128>(second);
+  *low = reinterpret_cast<vec>(_mm_unpacklo_ps(one, two));
+  *high = reinterpret_cast<vec>(_mm_unpackhi_ps(one, two));
 #endif
 }
 
@@ -144,7 +150,7 @@ void for_stream(rt_philox_key key, std::int64_t first, std::int64_t n, const Fil
 #pragma omp parallel for schedule(static) if (n > PHILOX_PARALLEL)
   for (std::int64_t r = 0; r < runs; r++) {
     alignas(64) float numbers[PHILOX_RUN];
-    fill(key, static_cast<std::uint32_t>((first / 4 + r * (PHILOX_RUN / 4))), numbers);
+    fill(key, static_cast<std::uint32_t>(first / 4 + r * (PHILOX_RUN / 4)), numbers);
     const std::int64_t begin = std::max<std::int64_t>(0, r * PHILOX_RUN - skipped);
     const std::int64_t end = std::min(n, (r + 1) * PHILOX_RUN - skipped);
     use(numbers + (begin + skipped - r * PHILOX_RUN), begin, end - begin);

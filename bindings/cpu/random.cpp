@@ -2,7 +2,8 @@
 // shapes    n elements, the first of them element `first` of the stream
 // numerics  words are exact; normals within 2e-6 of the float64 formula (math/philox.h)
 // traffic   one write (dropout: one read and one write) and about 40 integer operations an element: compute-bound
-// measured  14.7 M numbers, 2 cores Zen 5: normals 1.84 G/s, dropout 1.93 G/s (15 GB/s)
+// measured  0.79 M numbers, two threads of a Zen 4 beside other work, in the same run in brackets without philox_vec.h:
+//           normals 1.8 G/s (1.2), uniforms 3.0 G/s (1.8)
 // limits    first + n <= 2^34, where the 32-bit block counter ends
 
 #include "retort/random.h"
