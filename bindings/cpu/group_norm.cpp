@@ -3,16 +3,21 @@
 // how       one task per (sample, panel): a panel is a run of whole groups of about 64 channels (128 of bf16), so that its
 //           map stays in L2 between the passes, and of whole cache lines where groups allow it. Inside, vectors run over
 //           channels: sums are kept per channel and folded into groups at the end, so a group of 1, 2 or 4 channels costs no
-//           more than one of 64. Whole vectors of bf16 channels take the passes of group_norm_bf16.h
-// numerics  f32; mean and centred squares per block of 64 positions, blocks merged by Chan's rule: E[x^2] - E[x]^2 never
-//           appears, so a mean of 1000 costs no digits. The order of sums depends on the shape only, not on the threads.
+//           more than one of 64. Whole vectors of channels take the passes of group_norm_vec.h. What a pass will read next
+//           is asked for while it computes. Maps of 8 MB and more are written past the caches: a line need not be read to
+//           be written, and whoever reads such a map next would not find its start there anyway
+// numerics  f32; mean and centred squares per block of 64 positions, in vectors around the mean so far, blocks merged by
+//           Chan's rule: E[x^2] - E[x]^2 never appears, so a mean of 1000 costs no digits. The order of
+//           sums depends on the shape only, not on the threads.
 // traffic   forward reads x and writes y; backward reads x, dy and writes dx (second passes hit L2): memory-bound, 2 and 3
-//           tensors; SiLU adds one exponential and one division per element and pass
-// measured  2 cores Zen 5, 32x32x32x128, 32 groups, SiLU: f32 forward 0.70 ms, backward 1.65 ms, together 2.4 ms (2.2 ms is
-//           what 84 MB take at DRAM speed: 92 %). Without SiLU, as instance norm: forward 0.61 ms, backward 0.96 ms.
-//           One thread of a Zen 4 beside other work, bf16, SiLU, in brackets without group_norm_bf16.h, ms forward / backward:
-//           128x28x28x32 1.3 / 1.9 (2.4 / 2.7)   128x28x28x64 2.5 / 3.9 (5.1 / 6.9)   32x32x32x64 0.80 / 1.3 (1.6 / 2.2)
-//           32x32x32x128 1.6 / 3.3 (3.4 / 4.6)   128x7x7x64 0.15 / 0.21 (0.31 / 0.37)
+//           tensors, 84 MB at 32x32x32x128 f32, a third tensor read where a written one goes through the caches. SiLU adds
+//           one exponential and one reciprocal per element and pass
+// measured  32x32x32x128, 32 groups, SiLU, two threads of a Zen 4 beside other work, medians in ms, in brackets before
+//           vectors of f32, streaming and the kept scratch map, in the same run:
+//           f32 forward 0.92-1.00 (1.24-1.30), backward 1.39-1.60 (2.4-3.2), both 2.3-2.5 (4.4-5.1): 33-36 GB/s, about 70 %
+//           of the 48 GB/s that copying past the caches reached then (32 GB/s through them)
+//           bf16 both 1.6 (2.1): compute-bound
+//           32x16x16x128 f32, which stays in the caches: both 0.69 (0.77). 128x28x28x64 f32: both 3.6 (6.7)
 // limits    C % G == 0, every size >= 1, any tail
 // source    Wu & He 2018, eq. 7; Chan, Golub & LeVeque 1983, eq. 2.1; backward in retort/group_norm.h
 #include "retort/group_norm.h"
@@ -21,15 +26,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
+#include <cstdint>
 #include <numeric>
 #include <type_traits>
 #include <vector>
 
 #include "cpu/dtype.h"
 #include "cpu/error.h"
-#include "cpu/group_norm_bf16.h"
+#include "cpu/group_norm_vec.h"
 #include "cpu/registry.h"
+#include "cpu/scratch.h"
 #include "math/exp.h"
 
 namespace {
@@ -39,15 +45,16 @@ using std::int64_t;
 constexpr int64_t PANEL = 64;  // channels: 32 x 32 positions of f32 are 256 KB, two such maps fit an L2 of 1 MB
 constexpr int64_t LINE = 16;   // channels: a cache line, a full vector
 constexpr int64_t BLOCK = 64;  // positions: 64 x 64 f32 are 16 KB, re-read from L1
+constexpr int64_t STREAMED_BYTES = 8 << 20;  // of a map that is written past the caches
 constexpr int64_t KEPT_BYTES = 512 << 10;  // of a scratch map that stays in an L2 of 1 MB beside its inputs
 
 // Channels at once where two sums a channel are kept: 8 vectors of 16.
 template <class T>
-constexpr int SUM_WIDTH = std::is_same_v<T, float> ? 64 : 4 * rt::LANES;
+constexpr int SUM_WIDTH = 4 * rt::LANES;
 
 // Channels at once where an exponential needs registers too.
 template <class T>
-constexpr int MAP_WIDTH = std::is_same_v<T, float> ? 32 : 4 * rt::LANES;
+constexpr int MAP_WIDTH = std::is_same_v<T, float> ? 2 * rt::LANES : 4 * rt::LANES;
 
 struct Geometry {
   int64_t n, positions, channels, groups, per_group, panel, panels;
@@ -67,6 +74,20 @@ struct Geometry {
     const int64_t unit = lines <= 2 * wanted ? lines : per_group;
     return std::max<int64_t>(1, wanted / unit) * unit;
   }
+
+  // Offset of the first element of a panel.
+  int64_t start(int64_t sample, int64_t p) const { return sample * positions * channels + p * panel; }
+
+  // Whether a map of T at `p` goes past the caches: one that the next reader would not find there anyway, of whole lines.
+  template <class T>
+  bool streams(const T* p) const {
+    constexpr int64_t unit = LINE * 4 / static_cast<int64_t>(sizeof(T));
+    return n * positions * channels * static_cast<int64_t>(sizeof(T)) >= STREAMED_BYTES && channels % unit == 0 &&
+           panel % unit == 0 && reinterpret_cast<std::uintptr_t>(p) % 64 == 0;
+  }
+
+  // Whether the float32 map of a panel stays near.
+  bool kept() const { return positions * panel * 4 <= KEPT_BYTES; }
 
   bool parallel() const { return n * positions * channels > RT_PARALLEL_MIN; }
 };
@@ -108,9 +129,9 @@ void for_blocks(int64_t positions, int64_t channels, Body&& body) {
 template <int W>
 constexpr int lanes = W > 0 ? W : 8;
 
-// Whether W channels of T go to the passes of group_norm_bf16.h.
+// Whether W channels of T go to the passes of group_norm_vec.h.
 template <int W, class T>
-constexpr bool in_vectors = std::is_same_v<T, rt::bf16> && W >= rt::PAIR;
+constexpr bool in_vectors = W >= (std::is_same_v<T, rt::bf16> ? rt::PAIR : rt::LANES);
 
 // Per channel: merges `rows` positions with the mean and the sum of centred squares of the `before` ones before them.
 template <int W, class T>
@@ -151,12 +172,12 @@ void channel_moments(const T* x, int64_t before, int64_t rows, int64_t stride, i
   }
 }
 
-// y = silu?((x - mean) * scale + shift)
+// y = silu?((x - mean) * scale + shift). `next` is what will be read after this map; `streaming`: past the caches.
 template <int W, bool SILU, class T>
-void normalise(const T* x, T* y, int64_t rows, int64_t stride, int width, const float* mean, const float* scale,
-               const float* shift) {
+void normalise(const T* x, const T* next, T* y, bool streaming, int64_t rows, int64_t stride, int width,
+               const float* mean, const float* scale, const float* shift) {
   if constexpr (in_vectors<W, T>) {
-    return rt::normalise<W / rt::LANES, SILU>(x, y, rows, stride, mean, scale, shift);
+    return rt::normalise<W / rt::LANES, SILU>(x, next, y, streaming, rows, stride, mean, scale, shift);
   }
   const int w = W > 0 ? W : width;
   for (int64_t r = 0; r < rows; ++r) {
@@ -204,12 +225,12 @@ void channel_gradients(const T* x, const T* dy, float* kept, int64_t kept_stride
 
 // dx = rstd * (gamma du - m1 - xh m2). `dy`, rows `dy_stride` apart, may hold du already (SILU false), and may be dx.
 template <int W, bool SILU, class T, class D>
-void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, int64_t rows, int64_t stride, int width,
-                    const float* mean, const float* rstd, const float* gamma, const float* beta, const float* m1,
+void input_gradient(const T* x, const D* dy, int64_t dy_stride, T* dx, bool streaming, int64_t rows, int64_t stride,
+                    int width, const float* mean, const float* rstd, const float* gamma, const float* beta, const float* m1,
                     const float* m2) {
   if constexpr (in_vectors<W, T>) {
-    return rt::input_gradient<W / rt::LANES, SILU>(x, dy, dy_stride, dx, rows, stride, mean, rstd, gamma, beta, m1,
-                                                   m2);
+    return rt::input_gradient<W / rt::LANES, SILU>(x, dy, dy_stride, dx, streaming, rows, stride, mean, rstd, gamma,
+                                                   beta, m1, m2);
   }
   const int w = W > 0 ? W : width;
   for (int64_t r = 0; r < rows; ++r) {
@@ -247,32 +268,31 @@ double fold_moments(int64_t per_group, int64_t positions, float* mean, const flo
 // One block of floats per thread of the next parallel region, allocated before it: nothing may throw inside.
 class Scratch {
  public:
-  Scratch(int64_t panel, int arrays)
-      : panel_(static_cast<std::size_t>(panel)),
-        stride_(panel_ * static_cast<std::size_t>(arrays)),
-        floats_(stride_ * static_cast<std::size_t>(omp_get_max_threads())) {}
+  Scratch(int64_t panel, int64_t arrays)
+      : panel_(panel),
+        stride_((panel * arrays + LINE - 1) / LINE * LINE),
+        floats_(rt::scratch(stride_ * omp_get_max_threads())) {}
 
-  float* array(int index) {
-    return floats_.data() + static_cast<std::size_t>(omp_get_thread_num()) * stride_ +
-           static_cast<std::size_t>(index) * panel_;
-  }
+  float* array(int64_t index) const { return floats_ + omp_get_thread_num() * stride_ + index * panel_; }
 
  private:
-  std::size_t panel_;
-  std::size_t stride_;
-  std::vector<float> floats_;
+  int64_t panel_;
+  int64_t stride_;
+  float* floats_;
 };
 
 template <bool SILU, class T>
 void forward(const Geometry& g, const T* x, const float* gamma, const float* beta, T* y, float* mean, float* rstd,
              double eps) {
-  Scratch scratch(g.panel, 2);
+  const Scratch scratch(g.panel, 2);
+  const bool streaming = g.streams(y);
 #pragma omp parallel for collapse(2) schedule(static) if (g.parallel())
   for (int64_t sample = 0; sample < g.n; ++sample) {
     for (int64_t p = 0; p < g.panels; ++p) {
       const int64_t c0 = p * g.panel;
       const int64_t width = std::min(g.panel, g.channels - c0);
-      const int64_t at = sample * g.positions * g.channels + c0;
+      const int64_t at = g.start(sample, p);
+      const int64_t next = p + 1 < g.panels ? g.start(sample, p + 1) : g.start(sample + 1, 0);
       float* const panel_mean = scratch.array(0);
       float* const panel_scale = scratch.array(1);
       std::fill_n(panel_mean, width, 0.0f);
@@ -292,20 +312,22 @@ void forward(const Geometry& g, const T* x, const float* gamma, const float* bet
       }
       for_blocks<MAP_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
         const int64_t from = at + first * g.channels + c;
-        normalise<constant.value, SILU>(x + from, y + from, rows, g.channels, w, panel_mean + c, panel_scale + c,
-                                        beta + c0 + c);
+        normalise<constant.value, SILU>(x + from, x + next + first * g.channels + c, y + from, streaming, rows,
+                                        g.channels, w, panel_mean + c, panel_scale + c, beta + c0 + c);
       });
+      _mm_sfence();
     }
   }
 }
 
-// KEEP: the first pass leaves du behind, which saves the second one an exponential: float32 in dx, bf16, which would round
-// it, in a scratch map of one panel.
+// KEEP: the first pass leaves du behind, which saves the second one an exponential: in a scratch map of one panel, or,
+// float32 maps that are too large for one, in dx.
 template <bool SILU, bool KEEP, class T>
 void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, const float* beta, const float* mean,
               const float* rstd, T* dx, float* dgamma, float* dbeta) {
-  constexpr bool IN_DX = std::is_same_v<T, float>;
-  Scratch scratch(g.panel, 4 + (KEEP && !IN_DX ? static_cast<int>(g.positions) : 0));
+  const bool aside = KEEP && g.kept();
+  const Scratch scratch(g.panel, 4 + (aside ? g.positions : 0));
+  const bool streaming = (aside || !KEEP) && g.streams(dx);
   std::vector<double> sums(static_cast<std::size_t>(2 * g.n * g.channels));
   double* const sums_du = sums.data();
   double* const sums_duxh = sums.data() + g.n * g.channels;
@@ -321,13 +343,10 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
       float* const panel_rstd = scratch.array(1);
       float* const m1 = scratch.array(2);
       float* const m2 = scratch.array(3);
-      float* kept = nullptr;
-      int64_t kept_stride = g.panel;
-      if constexpr (KEEP && IN_DX) {
-        kept = dx + at;
-        kept_stride = g.channels;
-      } else if constexpr (KEEP) {
-        kept = scratch.array(4);
+      float* kept = aside ? scratch.array(4) : nullptr;
+      const int64_t kept_stride = aside ? g.panel : g.channels;
+      if constexpr (KEEP && std::is_same_v<T, float>) {
+        kept = aside ? kept : dx + at;
       }
       const int64_t first_group = sample * g.groups + c0 / g.per_group;
       for (int64_t c = 0, group = first_group; c < width; c += g.per_group, ++group) {
@@ -358,8 +377,8 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
       for_blocks<MAP_WIDTH<T>>(g.positions, width, [&](int64_t first, int64_t rows, auto constant, int64_t c, int w) {
         const int64_t from = at + first * g.channels + c;
         const auto finish = [&](const auto* gradient, int64_t gradient_stride) {
-          input_gradient<constant.value, SILU && !KEEP>(x + from, gradient, gradient_stride, dx + from, rows, g.channels,
-                                                        w, panel_mean + c, panel_rstd + c, gamma + c0 + c, beta + c0 + c,
+          input_gradient<constant.value, SILU && !KEEP>(x + from, gradient, gradient_stride, dx + from, streaming, rows,
+                                                        g.channels, w, panel_mean + c, panel_rstd + c, gamma + c0 + c, beta + c0 + c,
                                                         m1 + c, m2 + c);
         };
         if constexpr (KEEP) {
@@ -368,6 +387,7 @@ void backward(const Geometry& g, const T* x, const T* dy, const float* gamma, co
           finish(dy + from, g.channels);
         }
       });
+      _mm_sfence();
     }
   }
   for (int64_t c = 0; c < g.channels; ++c) {
@@ -421,7 +441,7 @@ rt_status rt_group_norm_backward(const void* x, const void* dy, const float* gam
     rt::dispatch(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       with_flag(silu != 0, [&](auto fused) {
-        const bool fits = std::is_same_v<T, float> || geometry.positions * geometry.panel * 4 <= KEPT_BYTES;
+        const bool fits = std::is_same_v<T, float> || geometry.kept();
         with_flag(dx != nullptr && fits, [&](auto keep) {
           backward<fused.value, fused.value && keep.value>(
               geometry, static_cast<const T*>(x), static_cast<const T*>(dy), gamma, beta, mean, rstd, static_cast<T*>(dx),

@@ -20,8 +20,6 @@ namespace rt {
 
 constexpr int PAIR = 2 * LANES;
 
-using uvec [[gnu::vector_size(LANES * 4)]] = std::uint32_t;
-
 struct Pair {
   vec even;
   vec odd;
@@ -40,8 +38,12 @@ inline uvec rounded_upper(vec v) {
   return v != v ? bits | 0x400000u : rounded;
 }
 
+inline uvec pair_words(Pair value) {
+  return (rounded_upper(value.even) >> 16) | (rounded_upper(value.odd) & 0xffff0000u);
+}
+
 inline void store_pair(bf16* p, Pair value) {
-  const uvec words = (rounded_upper(value.even) >> 16) | (rounded_upper(value.odd) & 0xffff0000u);
+  const uvec words = pair_words(value);
   std::memcpy(p, &words, sizeof words);
 }
 

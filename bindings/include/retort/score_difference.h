@@ -1,7 +1,7 @@
 /* score_difference.h   EDM noising and preconditioning, and the losses of score distillation. Float32 throughout.
  *
  * Shapes: images x, f, d, y, r (N, P) with P = H*W*C elements a sample; sigma (N); loss (1). sd = sigma_data.
- *   add_noise   out = x + sigma_n * eps
+ *   add_noise   out = x + sigma_n * z, z the standard normals 0 to N P - 1 of a stream of random.h
  *   edm_input   out = x / sqrt(sd^2 + sigma^2)                                        c_in
  *   edm_output  out = sd^2/(sigma^2+sd^2) x + sigma sd/sqrt(sigma^2+sd^2) f           c_skip x + c_out f
  *   edm_loss    w = (sigma^2 + sd^2)/(sigma sd)^2 = sigma^-2 + sd^-2
@@ -23,8 +23,9 @@
 extern "C" {
 #endif
 
-/* `eps` may be `out` itself. */
-rt_status rt_add_noise(const float* x, const float* sigma, const float* eps, float* out, int64_t n, int64_t p);
+/* `out` may be `x`; N P <= 2^34. */
+rt_status rt_add_noise(const float* x, const float* sigma, float* out, int64_t n, int64_t p, int64_t seed, int32_t tag,
+                       int64_t step);
 
 /* Also its own backward: the gradient of x is the same scaling of the gradient of out. */
 rt_status rt_edm_input(const float* x, const float* sigma, float* out, int64_t n, int64_t p, double sd);

@@ -1,6 +1,5 @@
 package io.retort.backend;
 
-import io.retort.bindings.cpu.RandomLibrary;
 import io.retort.bindings.cpu.ScoreDifferenceLibrary;
 import io.retort.op.ScoreDifference;
 import io.retort.op.ScoreKernels;
@@ -13,9 +12,15 @@ final class CpuScore implements ScoreKernels {
 
   @Override
   public void addNoise(Tensor x, Tensor sigma, PhiloxKey key, Tensor out) {
-    RandomLibrary.normal(out.address(), out.elements(), 0, 1, key.seed(), key.tag(), key.step(), 0);
     ScoreDifferenceLibrary.addNoise(
-        x.address(), sigma.address(), out.address(), out.address(), samples(x), pixels(x));
+        x.address(),
+        sigma.address(),
+        out.address(),
+        samples(x),
+        pixels(x),
+        key.seed(),
+        key.tag(),
+        key.step());
   }
 
   @Override

@@ -5,7 +5,7 @@ import java.lang.invoke.MethodHandle;
 /// The operations of `retort/score_difference.h`; addresses are raw, the header says what they
 /// hold.
 public final class ScoreDifferenceLibrary {
-  private static final MethodHandle ADD_NOISE = NativeLibrary.bind("rt_add_noise", "ppppll");
+  private static final MethodHandle ADD_NOISE = NativeLibrary.bind("rt_add_noise", "ppplllil");
   private static final MethodHandle EDM_INPUT = NativeLibrary.bind("rt_edm_input", "ppplld");
   private static final MethodHandle EDM_OUTPUT = NativeLibrary.bind("rt_edm_output", "pppplld");
   private static final MethodHandle EDM_OUTPUT_BACKWARD =
@@ -17,10 +17,12 @@ public final class ScoreDifferenceLibrary {
 
   private ScoreDifferenceLibrary() {}
 
-  public static void addNoise(long x, long sigma, long eps, long out, long n, long p) {
+  /// Seed, tag and step name the stream of `retort/random.h` whose normals are the noise.
+  public static void addNoise(
+      long x, long sigma, long out, long n, long p, long seed, int tag, long step) {
     int status;
     try {
-      status = (int) ADD_NOISE.invokeExact(x, sigma, eps, out, n, p);
+      status = (int) ADD_NOISE.invokeExact(x, sigma, out, n, p, seed, tag, step);
     } catch (Throwable e) {
       throw NativeLibrary.unreachable(e);
     }
