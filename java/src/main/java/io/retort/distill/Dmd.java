@@ -75,8 +75,8 @@ public record Dmd(DiffusionNet network, Settings settings, double sigmaData) imp
             Distance.L2,
             0.00054,
             EmbeddingTerm.OFF,
-            new AdamSpec(3e-4, 0.9, 0.999, 1e-8, 0.01, 10, 20, 420),
-            new AdamSpec(5e-4, 0.9, 0.999, 1e-8, 0.01, 10, 20, 420));
+            new AdamSpec(3e-4, 0, 0.999, 1e-8, 0.01, 10, 20, 420),
+            new AdamSpec(5e-4, 0, 0.999, 1e-8, 0.01, 10, 20, 420));
 
     public Settings {
       Checks.teacher(teacher);

@@ -71,8 +71,8 @@ public record Snoopi(DiffusionNet network, Settings settings, double sigmaData) 
             4,
             1,
             0.1,
-            new AdamSpec(3e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360),
-            new AdamSpec(5e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360));
+            new AdamSpec(3e-4, 0, 0.999, 1e-8, 0, 10, 20, 360),
+            new AdamSpec(5e-4, 0, 0.999, 1e-8, 0, 10, 20, 360));
 
     public Settings {
       Checks.teacher(teacher);

@@ -70,8 +70,8 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
             0.1,
             LoraSpec.OFF,
             LoraSpec.OFF,
-            new AdamSpec(3e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360),
-            new AdamSpec(5e-4, 0.9, 0.999, 1e-8, 0, 1, 20, 360));
+            new AdamSpec(3e-4, 0, 0.999, 1e-8, 0, 10, 20, 360),
+            new AdamSpec(5e-4, 0, 0.999, 1e-8, 0, 10, 20, 360));
 
     public Settings {
       Checks.teacher(teacher);

@@ -50,10 +50,10 @@ class SwiftBrushTest implements MethodStepTest {
   @Override
   public SequencedMap<String, Double> golden() {
     return MethodStepTest.golden(
-        entry("student/score_difference", 1.656792e-05),
-        entry("student/student_gradient_norm", 0.001104215),
-        entry("critic/denoising", 0.2307002),
-        entry("critic/critic_gradient_norm", 0.5471834));
+        entry("student/score_difference", 1.253657e-05),
+        entry("student/student_gradient_norm", 0.001077569),
+        entry("critic/denoising", 0.242109),
+        entry("critic/critic_gradient_norm", 0.5981173));
   }
 
   /// The student's images and `sigma_t^2 (e_teacher - e_critic)` with both guided.
