@@ -42,7 +42,7 @@ public record Adm(
               + " (DMDX)",
           "Lu et al. 2025, arXiv 2507.18569",
           List.of("fashion-mnist-adm"),
-          "none yet",
+          "recipes/evidence/METHODS.md, one seed",
           Settings.DEFAULT,
           (settings, inputs) ->
               new Adm(

@@ -36,7 +36,7 @@ public record ConsistencyModel(DiffusionNet network, Settings settings, long ste
           "one- or few-step student: consistency distillation and training (CM, iCT, ECT)",
           "Song et al. 2023, arXiv 2303.01469, 2310.14189; Geng et al. 2024, arXiv 2406.14548",
           List.of("fashion-mnist-consistency", "fashion-mnist-ict", "fashion-mnist-ecm"),
-          "none yet",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new ConsistencyModel(inputs.teacher(), settings, inputs.steps()),
           ConsistencyModel::ablations);

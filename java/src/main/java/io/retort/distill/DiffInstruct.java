@@ -29,7 +29,7 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
           "one-step student: integral KL divergence, plain score difference",
           "Luo et al. 2023, arXiv 2305.18455",
           List.of("fashion-mnist-diff-instruct"),
-          "none yet",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new DiffInstruct(inputs.teacher(), settings, inputs.sigmaData()),
           DiffInstruct::ablations);

@@ -26,7 +26,7 @@ public record Dmd(DiffusionNet network, Settings settings, double sigmaData) imp
           "one-step student: score difference + regression on the teacher's samples",
           "Yin et al. 2023, arXiv 2311.18828",
           List.of("fashion-mnist-dmd"),
-          "none yet",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new Dmd(inputs.teacher(), settings, inputs.sigmaData()),
           Dmd::ablations);

@@ -39,7 +39,7 @@ public record FlashDmd(DiffusionNet network, Settings settings, double sigmaData
           "few-step student: score difference for much noise, GAN for little, then preferences",
           "2025, arXiv 2511.20549",
           List.of("fashion-mnist-flash-dmd"),
-          "none yet",
+          "recipes/evidence/METHODS.md, one seed",
           Settings.DEFAULT,
           (settings, inputs) -> new FlashDmd(inputs.teacher(), settings, inputs.sigmaData()),
           FlashDmd::ablations);

@@ -31,7 +31,7 @@ public record Gdd(DiffusionNet network, Settings settings, ConvDiscriminator cri
               + " convolutions",
           "Zheng & Yang 2024, arXiv 2405.20750",
           List.of("fashion-mnist-gdd", "fashion-mnist-gdd-i"),
-          "none yet",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) ->
               new Gdd(

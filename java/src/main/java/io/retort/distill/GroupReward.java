@@ -34,7 +34,7 @@ public record GroupReward(DiffusionNet network, Settings settings, double sigmaD
               + " reading)",
           "2026, arXiv 2603.28460",
           List.of("fashion-mnist-gndm", "fashion-mnist-gndmr"),
-          "none yet",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new GroupReward(inputs.teacher(), settings, inputs.sigmaData()),
           GroupReward::ablations);

@@ -35,7 +35,7 @@ public record Sid(DiffusionNet network, Settings settings, double sigmaData) imp
           "one- or few-step student: Fisher divergence through teacher and critic, optional GAN",
           "Zhou et al. 2024, arXiv 2404.04057, 2410.14919, 2505.12674",
           List.of("fashion-mnist-sid", "fashion-mnist-sida", "fashion-mnist-sid-few-step"),
-          "none yet",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new Sid(inputs.teacher(), settings, inputs.sigmaData()),
           Sid::ablations);

@@ -30,7 +30,7 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
           "one-step student: variational score distillation with guidance, fixed or random (PG-SB)",
           "Nguyen & Tran 2023, arXiv 2312.05239; Nguyen et al. 2024, arXiv 2412.02687",
           List.of("fashion-mnist-swiftbrush", "fashion-mnist-swiftbrush-lora"),
-          "none yet",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new SwiftBrush(inputs.teacher(), settings, inputs.sigmaData()),
           SwiftBrush::ablations);

@@ -74,6 +74,10 @@ final class Standings {
   Optional<String> beside() {
     List<String> parts = new ArrayList<>();
     for (String row : List.of(Generators.TEACHER, Generators.TEACHER_ONE_STEP, "floor")) {
+      OptionalDouble evaluations = evaluations(row);
+      if (row.equals(Generators.TEACHER) && evaluations.orElse(0) == 1) {
+        continue; // the row after it says the same
+      }
       double[] values =
           groups.values().stream()
               .flatMap(List::stream)
@@ -88,22 +92,22 @@ final class Standings {
         if (!range.equals(MetricTable.format(most))) {
           range += " to " + MetricTable.format(most);
         }
-        parts.add("%s%s %s".formatted(row.replace('_', ' '), evaluations(row), range));
+        String calls =
+            row.equals(Generators.TEACHER) && evaluations.isPresent()
+                ? " (%.0f evaluations)".formatted(evaluations.getAsDouble())
+                : "";
+        parts.add("%s%s %s".formatted(row.replace('_', ' '), calls, range));
       }
     }
     return parts.isEmpty() ? Optional.empty() : Optional.of(String.join(", ", parts));
   }
 
-  private String evaluations(String row) {
-    OptionalDouble nfe =
-        groups.values().stream()
-            .flatMap(List::stream)
-            .map(run -> run.value(row, "nfe"))
-            .flatMapToDouble(OptionalDouble::stream)
-            .max();
-    return nfe.isPresent() && row.equals(Generators.TEACHER)
-        ? " (%.0f evaluations)".formatted(nfe.getAsDouble())
-        : "";
+  private OptionalDouble evaluations(String row) {
+    return groups.values().stream()
+        .flatMap(List::stream)
+        .map(run -> run.value(row, "nfe"))
+        .flatMapToDouble(OptionalDouble::stream)
+        .max();
   }
 
   private double[] ends(List<RunSummary> runs) {
