@@ -52,7 +52,7 @@ class RunCommandsTest {
     Path first = folder.resolve("teacher");
     Call trained = Call.of("train", teacher, "--out", first, "--seed", 5, "--json");
     assertThat(trained.json().get("finished")).isEqualTo(true);
-    assertThat(first.resolve("recipe.yaml")).content().contains("seed: 4");
+    assertThat(first.resolve("recipe.yaml")).content().contains("seed: 5");
     Path second = folder.resolve("student");
     Call distilled =
         Call.of(

@@ -81,7 +81,7 @@ class MultiStudentTest implements MethodStepTest {
   @Test
   @Tag("device")
   void graphsTakeTheSameSteps() {
-    assertThat(MethodSteps.assertGraphsChangeNothing(recipe()))
+    assertThat(MethodSteps.assertGraphsChangeNothing(recipe("msd.batch=3")))
         .anySatisfy(remark -> assertThat(remark).contains(" is captured, "));
   }
 

@@ -117,7 +117,7 @@ class NitroFusionTest implements MethodStepTest {
   @Test
   @Tag("device")
   void graphsTakeTheSameSteps() {
-    MethodSteps.assertGraphsChangeNothing(recipe());
+    MethodSteps.assertGraphsChangeNothing(recipe("nitrofusion.batch=1"));
   }
 
   @Test

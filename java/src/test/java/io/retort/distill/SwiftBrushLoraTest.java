@@ -59,7 +59,7 @@ class SwiftBrushLoraTest implements MethodStepTest {
   @Test
   @Tag("device")
   void graphsTakeTheSameSteps() {
-    assertThat(MethodSteps.assertGraphsChangeNothing(recipe()))
+    assertThat(MethodSteps.assertGraphsChangeNothing(recipe("swiftbrush.batch=1")))
         .anySatisfy(remark -> assertThat(remark).contains(" is captured, "));
   }
 
