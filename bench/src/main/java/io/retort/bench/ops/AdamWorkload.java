@@ -70,7 +70,7 @@ record AdamWorkload(long parameters) implements Workload {
               try (var views = new Scope(backend.memory())) {
                 Shape compared = Shape.of(Math.min(parameters, COMPARED));
                 return List.of(value, first, second, average).stream()
-                    .map(tensor -> tensor.view(views, compared).floats())
+                    .map(tensor -> tensor.view(views, compared, 0).floats())
                     .toList();
               }
             }));
