@@ -2,8 +2,11 @@ package io.retort.bench.ops;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.retort.backend.CpuBackend;
 import io.retort.data.Json;
+import io.retort.op.Backend;
 import io.retort.tensor.DType;
+import io.retort.tensor.Scope;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -41,6 +44,19 @@ final class OpBenchTest {
         .allSatisfy(line -> assertThat(line).endsWith("\"emulated, not a timing\""))
         .anySatisfy(line -> assertThat(line).contains(",backward,bf16,"));
     assertThat((List<?>) Json.parseObject(Files.readString(json)).get("refused")).isEmpty();
+  }
+
+  /// More than is read back to be compared, as on a device.
+  @Test
+  void adamOfManyParametersIsComparedInPart() {
+    Backend cpu = CpuBackend.open();
+    try (Scope scope = new Scope(cpu.memory())) {
+      var adam = new AdamWorkload((1 << 20) + 3);
+
+      List<float[]> compared = adam.trials(cpu, scope, DType.F32).getFirst().results().get();
+
+      assertThat(compared).hasSize(4).allSatisfy(part -> assertThat(part).hasSize(1 << 20));
+    }
   }
 
   @Test
