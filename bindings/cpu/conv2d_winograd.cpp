@@ -9,18 +9,19 @@
 //           float64, relative to the largest value, is 2e-6 to 9e-6 forward and data (32 to 256 channels; direct: 4e-7
 //           to 1.5e-6) and up to 2.5e-5 for the sums of the weight gradient (direct: 2e-7)
 // traffic   N H W / 16 * 36 * 2 Cin Cout FLOP: a quarter of the direct product's, and V once written and once read
-// measured  one thread of a Zen 4 (114 GFLOP/s f32), beside other work, ms forward / data / weights, in brackets direct:
-//           f32  n32 28x28 32->32  2.5/2.4/2.4 (4.8/4.8/4.6)   16x16 128->128  8.7/8.8/10.4 (21.2/21.3/23.5)
-//                    32x32 64->64  9.6/9.7/10.7 (22.2/22.4/24.7)   7x7 64->64  .51/.57/.52 (.88/.86/.91)
-//           bf16     32x32 64->64  9.1/8.6/9.5 (10.5/11.0/13.8)   16x16 128->128  8.0/8.2/9.6 (10.4/10.1/11.4),
-//                    since then 1.03 to 1.08 times as fast: bf16 is widened and narrowed by one instruction
+// measured  2 cores of a Zen 4 (212 GFLOP/s f32, 430 bf16), beside other work, n32, ms forward / data / weights, in brackets
+//           direct. A core spends 64 % of a forward 32x32 64->64 in the products (at 84 % of its peak), 17 % before, 11 % after
+//           f32   28x28 32->32  .96/.97/1.0 (2.4/2.5/2.5)     16x16 128->128  4.5/4.6/5.2 (10.7/10.8/12.7)
+//                 32x32 64->64  4.7/4.7/5.1 (11.5/12.3/15.1)  16x16 256->128  8.0/9.7/11.2 (20.5/22.2/23.2)
+//           bf16  28x28 32->32  1.0/1.0/1.1 (1.1/1.2/1.6)     16x16 128->128  3.9/3.7/4.9 (5.3/5.1/5.9)
+//                 32x32 64->64  4.3/4.4/4.9 (5.8/5.9/7.1)     16x16 256->128  7.6/7.4/9.2 (10.4/10.3/11.6)
+//                 8x8 128->128  1.1/1.1/1.6 (1.3/1.3/1.5)     14x14 64->64    1.0/1.0/1.3 (1.0/1.0/1.3)
 // limits    stride 1, padding 1, one group, channels in multiples of 16, any H and W
 // source    Lavin & Gray 2016, section 4.3 (matrices), points 0, 1, -1, 2, -2 and infinity
 #include "cpu/conv2d_winograd.h"
 
 #include <algorithm>
 #include <cstdlib>
-#include <functional>
 #include <string_view>
 
 #include "cpu/dtype.h"
@@ -41,7 +42,7 @@ constexpr std::int64_t kBlockBytes = 640 << 10;  // of V and products: an L2 of 
 constexpr std::int64_t kFewestTiles = 24;        // of a block: fewer would read the weights too often
 constexpr std::int64_t kMostTiles = 96;
 constexpr std::int64_t kFewestChannels = 32;
-constexpr std::int64_t kMostBfloatChannels = 128;
+constexpr std::int64_t kWideChannels = 128;
 constexpr std::int64_t kMostSums = 512 * 512;  // kernels of a weight gradient: 38 MB of sums a thread
 constexpr std::int64_t kUnit = 16;               // channels: whole vectors on every instruction set
 
@@ -173,6 +174,19 @@ struct Window {
       }
     }
   }
+
+  // Asks for channel `c` of the columns that the tile before does not have. float32 gains nothing: twice the requests.
+  void fetch(std::int64_t c) const {
+    if constexpr (sizeof(T) == sizeof(bf16)) {
+#pragma GCC unroll 6
+      for (int i = 0; i < Extent; ++i) {
+#pragma GCC unroll 6
+        for (int j = Extent - kSide; j < Extent; ++j) {
+          __builtin_prefetch(pixel[i][j] + c);
+        }
+      }
+    }
+  }
 };
 
 // Points of the tiles of a block: of their 6x6 input patches, or of their 4x4 output gradients. `zeros` is a black pixel.
@@ -180,12 +194,18 @@ template <int Extent, class T, class Transform>
 void gather(const Tiles& tiles, std::int64_t block, std::int64_t channels, const T* images, const T* zeros,
             float* points, Transform&& transform) {
   const std::int64_t plane = tiles.plane(channels);
+  const std::int64_t last = tiles.first(block) + tiles.size(block) - 1;
+  constexpr std::int64_t margin = (Extent - kSide) / 2;
+  Window<Extent, const T> window(tiles, tiles.first(block), margin, channels, images, zeros);
   for (std::int64_t t = 0; t < tiles.size(block); ++t) {
-    const Window<Extent, const T> window(tiles, tiles.first(block) + t, (Extent - kSide) / 2, channels, images,
-                                         zeros);
+    const Window<Extent, const T> next(tiles, std::min(tiles.first(block) + t + 1, last), margin, channels, images,
+                                       zeros);
     for (std::int64_t c = 0; c < channels; c += LANES) {
+      next.fetch(c);
       vec square[Extent][Extent];
+#pragma GCC unroll 6
       for (int i = 0; i < Extent; ++i) {
+#pragma GCC unroll 6
         for (int j = 0; j < Extent; ++j) {
           square[i][j] = load_vec(window.pixel[i][j] + c);
         }
@@ -193,10 +213,12 @@ void gather(const Tiles& tiles, std::int64_t block, std::int64_t channels, const
       vec result[kPatch][kPatch];
       both_axes<Extent, kPatch>(square, result, transform);
       float* to = points + t * channels + c;
+#pragma GCC unroll 36
       for (int p = 0; p < kPoints; ++p) {
         store_vec(to + p * plane, result[p / kPatch][p % kPatch]);
       }
     }
+    window = next;
   }
 }
 
@@ -209,6 +231,7 @@ void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, cons
     for (std::int64_t c = 0; c < channels; c += LANES) {
       vec square[kPatch][kPatch];
       const float* from = points + t * channels + c;
+#pragma GCC unroll 36
       for (int p = 0; p < kPoints; ++p) {
         square[p / kPatch][p % kPatch] = load_vec(from + p * plane);
       }
@@ -226,6 +249,47 @@ void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, cons
   }
 }
 
+// Taps of LANES kernels that lie `step` apart: a vector of kernels for each tap.
+inline void load_taps(const float* from, std::int64_t step, vec (&taps)[kTaps]) {
+#if defined(__AVX512F__)
+  vec block[LANES];
+#pragma GCC unroll 16
+  for (int lane = 0; lane < LANES; ++lane) {
+    block[lane] = vec(_mm512_maskz_loadu_ps((1u << kTaps) - 1, from + lane * step));
+  }
+  transpose_block(block);
+  std::copy_n(block, kTaps, taps);
+#else
+  for (int tap = 0; tap < kTaps; ++tap) {
+    float lanes[LANES];
+    for (int lane = 0; lane < LANES; ++lane) {
+      lanes[lane] = from[lane * step + tap];
+    }
+    taps[tap] = load_vec(lanes);
+  }
+#endif
+}
+
+inline void store_taps(float* to, std::int64_t step, const vec (&taps)[kTaps]) {
+#if defined(__AVX512F__)
+  vec block[LANES] = {};
+  std::copy_n(taps, kTaps, block);
+  transpose_block(block);
+#pragma GCC unroll 16
+  for (int lane = 0; lane < LANES; ++lane) {
+    _mm512_mask_storeu_ps(to + lane * step, (1u << kTaps) - 1, block[lane]);
+  }
+#else
+  for (int tap = 0; tap < kTaps; ++tap) {
+    float lanes[LANES];
+    store_vec(lanes, taps[tap]);
+    for (int lane = 0; lane < LANES; ++lane) {
+      to[lane * step + tap] = lanes[lane];
+    }
+  }
+#endif
+}
+
 // How a weight (out, in, 3, 3) is read: distances between its outputs and inputs, and whether its taps are turned by
 // half a circle.
 struct Kernels {
@@ -233,13 +297,12 @@ struct Kernels {
   std::int64_t out_step, in_step;
   bool turned;
 
-  vec load(std::int64_t in, std::int64_t out, std::int64_t tap) const {
-    const float* from = weight + out * out_step + in * in_step + (turned ? kTaps - 1 - tap : tap);
-    float lanes[LANES];
-    for (int lane = 0; lane < LANES; ++lane) {
-      lanes[lane] = from[lane * out_step];
+  void load(std::int64_t in, std::int64_t out, vec (&g)[3][3]) const {
+    vec taps[kTaps];
+    load_taps(weight + out * out_step + in * in_step, out_step, taps);
+    for (int tap = 0; tap < kTaps; ++tap) {
+      g[tap / 3][tap % 3] = taps[turned ? kTaps - 1 - tap : tap];
     }
-    return load_vec(lanes);
   }
 };
 
@@ -248,11 +311,10 @@ void transform_kernels(const Kernels& kernels, std::int64_t in, std::int64_t out
   parallel(in * out < RT_PARALLEL_MIN / kPoints ? 1 : threads, in, [&](std::int64_t c) {
     for (std::int64_t o = 0; o < out; o += LANES) {
       vec g[3][3];
-      for (int tap = 0; tap < kTaps; ++tap) {
-        g[tap / 3][tap % 3] = kernels.load(c, o, tap);
-      }
+      kernels.load(c, o, g);
       vec u[kPatch][kPatch];
       both_axes<3, kPatch>(g, u, kernel_to_points);
+#pragma GCC unroll 36
       for (int p = 0; p < kPoints; ++p) {
         store_vec(points + (p * in + c) * out + o, u[p / kPatch][p % kPatch]);
       }
@@ -287,25 +349,33 @@ void convolve(const WinogradConv& conv, const void* x, const Kernels& kernels, c
   });
 }
 
-// dweight = G^T sums G, from sums[point][in][out].
-void kernels_from_sums(const WinogradConv& conv, const float* sums, float* dweight) {
-  for (std::int64_t c = 0; c < conv.in; ++c) {
+// dweight = G^T U G with the sums U[point][in][out] of `parts` threads, `part_step` apart, added in order.
+void kernels_from_sums(const WinogradConv& conv, const float* sums, std::int64_t parts, std::int64_t part_step,
+                       int threads, float* dweight) {
+  // By whole units of channels: neighbours share the lines of dweight.
+  parallel(threads, conv.in / kUnit, [&](std::int64_t unit) {
     for (std::int64_t o = 0; o < conv.out; o += LANES) {
-      vec u[kPatch][kPatch];
-      for (int p = 0; p < kPoints; ++p) {
-        u[p / kPatch][p % kPatch] = load_vec(sums + (p * conv.in + c) * conv.out + o);
-      }
-      vec g[3][3];
-      both_axes<kPatch, 3>(u, g, kernel_from_points);
-      for (int tap = 0; tap < kTaps; ++tap) {
-        float lanes[LANES];
-        store_vec(lanes, g[tap / 3][tap % 3]);
-        for (int lane = 0; lane < LANES; ++lane) {
-          dweight[((o + lane) * conv.in + c) * kTaps + tap] = lanes[lane];
+      for (std::int64_t c = unit * kUnit; c < (unit + 1) * kUnit; ++c) {
+        vec u[kPatch][kPatch];
+#pragma GCC unroll 36
+        for (int p = 0; p < kPoints; ++p) {
+          const float* from = sums + (p * conv.in + c) * conv.out + o;
+          vec sum = load_vec(from);
+          for (std::int64_t part = 1; part < parts; ++part) {
+            sum += load_vec(from + part * part_step);
+          }
+          u[p / kPatch][p % kPatch] = sum;
         }
+        vec g[3][3];
+        both_axes<kPatch, 3>(u, g, kernel_from_points);
+        vec taps[kTaps];
+        for (int tap = 0; tap < kTaps; ++tap) {
+          taps[tap] = g[tap / 3][tap % 3];
+        }
+        store_taps(dweight + (o * conv.in + c) * kTaps, conv.in * kTaps, taps);
       }
     }
-  }
+  });
 }
 
 bool multiplies_tiles() { return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx; }
@@ -333,16 +403,18 @@ bool winograd_pays(WinogradPass pass, const WinogradConv& conv, std::int64_t ker
   const bool images = pass == WinogradPass::images;
   const std::int64_t tiles = conv.n * ((conv.h + kSide - 1) / kSide) * ((conv.w + kSide - 1) / kSide);
   const std::int64_t widest = std::max(conv.in, conv.out);
-  const bool wide = widest > kMostBfloatChannels;
+  const bool wide = widest > kWideChannels;
   if (tiles * 16 < widest || (!images && wide && (tiles * 2 < widest || conv.in * conv.out > kMostSums))) {
     return false;
   }
   if (conv.dtype == RT_F32) {
     return true;
   }
-  // The direct product has twice the speed in bfloat16, sixteen times with matrix tiles, and this one stays in float32.
-  const bool worth = !images || (thinnest >= 64 && conv.h * conv.w >= 256);
-  return worth && !wide && !multiplies_tiles();
+  // The direct product has twice the speed in bfloat16, sixteen times with matrix tiles, and this one stays in float32:
+  // tiles that hang over the edge leave it little.
+  const bool whole = 10 * conv.n * conv.h * conv.w >= 9 * kSide * kSide * tiles;
+  const bool few = whole ? thinnest < 32 || tiles < widest : thinnest < 64 || tiles < 4 * widest;
+  return !(images ? few : wide && tiles < 2 * widest) && !multiplies_tiles();
 }
 
 void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias, void* y) {
@@ -382,14 +454,7 @@ void winograd_weight_gradient(const WinogradConv& conv, const void* x, const voi
       }
     });
   });
-  parallel(weights < RT_PARALLEL_MIN ? 1 : static_cast<int>(parts), kPoints, [&](std::int64_t point) {
-    float* const sums = memory + point * conv.in * conv.out;
-    for (std::int64_t part = 1; part < parts; ++part) {
-      const float* other = sums + part * own;
-      std::transform(other, other + conv.in * conv.out, sums, sums, std::plus<>());
-    }
-  });
-  kernels_from_sums(conv, memory, dweight);
+  kernels_from_sums(conv, memory, parts, own, weights < RT_PARALLEL_MIN ? 1 : static_cast<int>(parts), dweight);
 }
 
 }  // namespace rt

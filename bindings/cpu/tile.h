@@ -29,6 +29,14 @@ inline void register_tile(std::int64_t k, const float* __restrict a, std::int64_
       sum[i][j] = accumulate ? load_vec(c + i * ldc + j * LANES) : vec{};
     }
   }
+  if (accumulate) {
+    // The sums of the tile below come from further away than the factors; a request past the end does nothing.
+    for (int i = 0; i < rows; ++i) {
+      for (int j = 0; j < vectors; ++j) {
+        __builtin_prefetch(c + (rows + i) * ldc + j * LANES, 1);
+      }
+    }
+  }
   for (std::int64_t step = 0; step < k; ++step) {
     vec right[vectors];
     for (int j = 0; j < vectors; ++j) {
