@@ -34,7 +34,7 @@ import picocli.CommandLine.Option;
 /// driver that has no device to talk to. Nothing is computed then, so losses are not finite and
 /// every step counts as diverged, after all of its work. On a real device it is the whole step.
 @Command(
-    name = "graphs",
+    name = "retort bench graphs",
     mixinStandardHelpOptions = true,
     description = "Times training steps with and without CUDA graphs.")
 public final class GraphBench implements Callable<Integer> {

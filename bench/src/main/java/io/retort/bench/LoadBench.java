@@ -24,7 +24,7 @@ import picocli.CommandLine.Option;
 /// The weights are random; the file is written first, so the system has it cached. The first load
 /// is that of a process that has compiled nothing yet.
 @Command(
-    name = "load",
+    name = "retort bench load",
     mixinStandardHelpOptions = true,
     description = "Times loading a checkpoint of 55.7 M parameters.")
 public final class LoadBench implements Callable<Integer> {

@@ -29,7 +29,7 @@ import picocli.CommandLine.Option;
 /// memory allocator. Before anything counts, all must have computed the same numbers: for training,
 /// losses of several steps, of which all but the first depend on every gradient and on Adam.
 @Command(
-    name = "steps",
+    name = "retort bench steps",
     mixinStandardHelpOptions = true,
     description = "Times steps of a U-Net, or single ops, Retort and its peers interleaved.")
 public final class StepBench implements Callable<Integer> {

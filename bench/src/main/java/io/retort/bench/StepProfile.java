@@ -22,7 +22,7 @@ import picocli.CommandLine.Option;
 /// Of several steps every kernel's median is shown, so that what else the machine does falls on
 /// none in particular.
 @Command(
-    name = "profile",
+    name = "retort bench profile",
     mixinStandardHelpOptions = true,
     description = "Shows which kernels a step's time goes to.")
 public final class StepProfile implements Callable<Integer> {
@@ -42,7 +42,8 @@ public final class StepProfile implements Callable<Integer> {
 
   @Option(
       names = "--pause",
-      description = "Milliseconds between steps: real-time processes get 95 % of every second (0).")
+      description =
+          "Milliseconds between steps: real-time processes get 95 %% of every second (0).")
   private long pause;
 
   /// @param seconds but for the profile's own

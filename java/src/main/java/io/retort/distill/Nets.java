@@ -122,14 +122,17 @@ public final class Nets {
     return tape.constant(shape, values == images.length ? images : Arrays.copyOf(images, values));
   }
 
-  /// Labels as networks other than denoisers take them: `(N, classes)`; null without classes.
+  /// Labels as networks other than denoisers take them: `(N, classes)`, a row of zeros for
+  /// [Denoiser#NO_CLASS]; null without classes.
   public @Nullable Var oneHot(int[] labels, int classes) {
     if (classes == 0) {
       return null;
     }
     float[] rows = new float[labels.length * classes];
     for (int i = 0; i < labels.length; i++) {
-      rows[i * classes + labels[i]] = 1;
+      if (labels[i] != Denoiser.NO_CLASS) {
+        rows[i * classes + labels[i]] = 1;
+      }
     }
     return tape.constant(Shape.of(labels.length, classes), rows);
   }

@@ -104,8 +104,10 @@ public record TwinFlow(DiffusionNet network, Settings settings) implements Metho
       return sigmaMax / (1 + sigmaMax);
     }
 
-    /// What the averaged copy keeps of itself at a step: half of what is missing comes nearer every
-    /// time, so that it forgets its beginning.
+    /// What the averaged copy keeps of itself at step `step`, counted from 0: `a <- a + (1 -
+    /// a)(decay
+    /// - a) / 2` from a = 0, once for every step so far and this one. It rises to `decay`, so that
+    ///   the copy forgets where it began.
     double decayAt(long step) {
       double now = 0;
       for (long i = 0; i <= step && decay - now > 1e-9; i++) {

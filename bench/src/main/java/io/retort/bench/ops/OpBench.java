@@ -42,7 +42,7 @@ import picocli.CommandLine.Option;
 /// busy while the call is queued, so that a slow host does not show. Times are the device's own.
 /// What does not agree with the CPU is not timed, and the exit status says so.
 @Command(
-    name = "ops",
+    name = "retort bench ops",
     mixinStandardHelpOptions = true,
     description = "Times ops at sizes that matter, after comparing them with the CPU's.")
 public final class OpBench implements Callable<Integer> {
