@@ -87,7 +87,7 @@ final class ModelConfigTest {
         "'model_channels': 3             | must be even and at least 4, got 3",
         "'model_channels': 18            | has 18 channels, which must be a multiple of its 4"
             + " groups",
-        "'label_dropout': 'no'           | label_dropout must be a number from 0 to 1, got no",
+        "'label_dropout': 'no'           | label_dropout must be a number from 0 to 1, got \"no\"",
         "'use_fp16': 1                   | use_fp16 must be true or false, got 1"
       })
   void wrongKeysAreNamed(String key, String reason) {
@@ -109,7 +109,7 @@ final class ModelConfigTest {
   @Test
   void theMissingSizeIsNamed() {
     assertThatThrownBy(() -> read("{'img_channels': 3}"))
-        .hasMessageContaining("img_resolution must be an integer from 1 to 4096, got null");
+        .hasMessageContaining("img_resolution must be an integer from 1 to 4096, got none");
   }
 
   @Test
