@@ -47,6 +47,19 @@ final class ConfigKeys {
     return has(key) ? integer(key, low, high) : fallback;
   }
 
+  /// The side of a square that must be there: one integer, or height and width.
+  int side(String key, int high) {
+    if (value(key) instanceof List<?> sides
+        && sides.size() == 2
+        && sides.get(0) instanceof Long side
+        && side.equals(sides.get(1))
+        && side >= 1
+        && side <= high) {
+      return side.intValue();
+    }
+    return integer(key, 1, high);
+  }
+
   /// A finite number in `[low, high]`.
   double number(String key, double fallback, double low, double high) {
     Object value = value(key);

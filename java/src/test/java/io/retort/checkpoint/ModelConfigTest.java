@@ -107,6 +107,18 @@ final class ModelConfigTest {
   }
 
   @Test
+  void aSizeMayBeHeightAndWidthOfASquare() {
+    String net = "{'_class_name': 'UNet2DModel', 'sample_size': %s}";
+    assertThat(read(net.formatted("[32, 32]")).network().resolution()).isEqualTo(32);
+    for (String wrong : new String[] {"[32, 16]", "[32]", "[0, 0]", "[null, null]", "\"32\""}) {
+      assertThatThrownBy(() -> read(net.formatted(wrong)))
+          .hasMessage(
+              "sample_size must be an integer from 1 to 4096, got %s"
+                  .formatted(wrong.replace(" ", "")));
+    }
+  }
+
+  @Test
   void theMissingSizeIsNamed() {
     assertThatThrownBy(() -> read("{'img_channels': 3}"))
         .hasMessageContaining("img_resolution must be an integer from 1 to 4096, got none");
