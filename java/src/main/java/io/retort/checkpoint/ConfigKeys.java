@@ -1,5 +1,6 @@
 package io.retort.checkpoint;
 
+import io.retort.data.Json;
 import io.retort.data.NearestName;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -14,6 +15,8 @@ import org.jspecify.annotations.Nullable;
 ///
 /// Every method throws [IllegalArgumentException] that names the key that is wrong.
 final class ConfigKeys {
+  private static final int LONGEST_SHOWN = 60;
+
   private final Map<String, @Nullable Object> values;
   private final Set<String> known = new LinkedHashSet<>();
 
@@ -37,11 +40,24 @@ final class ConfigKeys {
       return number.intValue();
     }
     throw new IllegalArgumentException(
-        key + " must be an integer from " + low + " to " + high + ", got " + value);
+        key + " must be an integer from " + low + " to " + high + ", got " + shown(value));
   }
 
   int integer(String key, int fallback, int low, int high) {
     return has(key) ? integer(key, low, high) : fallback;
+  }
+
+  /// The side of a square that must be there: one integer, or height and width.
+  int side(String key, int high) {
+    if (value(key) instanceof List<?> sides
+        && sides.size() == 2
+        && sides.get(0) instanceof Long side
+        && side.equals(sides.get(1))
+        && side >= 1
+        && side <= high) {
+      return side.intValue();
+    }
+    return integer(key, 1, high);
   }
 
   /// A finite number in `[low, high]`.
@@ -56,7 +72,13 @@ final class ConfigKeys {
       return number.doubleValue();
     }
     throw new IllegalArgumentException(
-        key + " must be a number from " + text(low) + " to " + text(high) + ", got " + value);
+        key
+            + " must be a number from "
+            + text(low)
+            + " to "
+            + text(high)
+            + ", got "
+            + shown(value));
   }
 
   private static String text(double number) {
@@ -70,7 +92,7 @@ final class ConfigKeys {
     if (value == null || value instanceof Boolean) {
       return value == null ? fallback : (Boolean) value;
     }
-    throw new IllegalArgumentException(key + " must be true or false, got " + value);
+    throw new IllegalArgumentException(key + " must be true or false, got " + shown(value));
   }
 
   /// Integers of at least 1.
@@ -85,7 +107,7 @@ final class ConfigKeys {
       return list.stream().map(e -> ((Long) e).intValue()).toList();
     }
     throw new IllegalArgumentException(
-        key + " must be a list of at most " + most + " positive integers, got " + value);
+        key + " must be a list of at most " + most + " positive integers, got " + shown(value));
   }
 
   /// Finite numbers, at least one.
@@ -106,7 +128,7 @@ final class ConfigKeys {
       }
     }
     throw new IllegalArgumentException(
-        key + " must be a list of 1 to " + most + " numbers, got " + value);
+        key + " must be a list of 1 to " + most + " numbers, got " + shown(value));
   }
 
   /// One of a few names.
@@ -128,7 +150,13 @@ final class ConfigKeys {
             + wanted
             + (value instanceof String text
                 ? ", got \"" + text + "\"; the nearest is " + NearestName.of(text, names)
-                : ", got " + value));
+                : ", got " + shown(value)));
+  }
+
+  /// A value as it stands in the file, shortened.
+  private static String shown(@Nullable Object value) {
+    String text = value == null ? "none" : Json.write(value);
+    return text.length() <= LONGEST_SHOWN ? text : text.substring(0, LONGEST_SHOWN) + "...";
   }
 
   /// A constant by its lower-case name.

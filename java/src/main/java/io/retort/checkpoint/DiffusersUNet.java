@@ -36,7 +36,7 @@ final class DiffusersUNet {
   }
 
   private UNet2DConfig read() {
-    int side = keys.integer("sample_size", 1, MAX_SIDE);
+    int side = keys.side("sample_size", MAX_SIDE);
     int channels = keys.integer("in_channels", 3, 1, 64);
     List<Integer> widths =
         keys.integers("block_out_channels", List.of(224, 448, 672, 896), MAX_LEVELS, MAX_WIDTH);

@@ -15,7 +15,7 @@ import java.util.SequencedMap;
 
 /// Reads the pickle of a PyTorch state dict without being able to run anything: a machine over the
 /// opcodes such a pickle needs, whose only callables are the rebuilding of tensors, parameters and
-/// ordered dicts.
+/// ordered dicts, and of the arguments that training scripts save beside them.
 ///
 /// Every other opcode and every other global is refused by its name. Yields `SequencedMap` for
 /// dicts (keys text or integers), `List`, [Tuple], [TorchTensor], `String`, `Long`, `Double`,
@@ -40,6 +40,7 @@ final class PickleMachine {
     REBUILD_TENSOR,
     REBUILD_PARAMETER,
     ORDERED_DICT,
+    NAMESPACE,
     SIZE
   }
 
@@ -48,6 +49,7 @@ final class PickleMachine {
           Map.entry("torch._utils _rebuild_tensor_v2", Callable.REBUILD_TENSOR),
           Map.entry("torch._utils _rebuild_parameter", Callable.REBUILD_PARAMETER),
           Map.entry("collections OrderedDict", Callable.ORDERED_DICT),
+          Map.entry("argparse Namespace", Callable.NAMESPACE),
           Map.entry("torch Size", Callable.SIZE),
           Map.entry("torch FloatStorage", StorageType.F32),
           Map.entry("torch DoubleStorage", StorageType.F64),
@@ -150,12 +152,13 @@ final class PickleMachine {
       }
       case 's' -> putAll(last(2));
       case 'u' -> putAll(sinceMark());
-      case 'R' -> {
+      case 'R', 0x81 -> {
         Tuple arguments = pop(Tuple.class, "arguments");
         push(call(pop(), arguments.values));
       }
       case 'b' -> {
-        // Modules attach version numbers to their dict; nothing here needs them.
+        // Modules attach version numbers to their dict, a namespace has a script's arguments;
+        // nothing here needs them.
         pop(SequencedMap.class, "the state of a dict");
         dict();
       }
@@ -188,9 +191,9 @@ final class PickleMachine {
       throw refused("calls something that is no function");
     }
     return switch (callable) {
-      case ORDERED_DICT -> {
+      case ORDERED_DICT, NAMESPACE -> {
         if (!arguments.isEmpty()) {
-          throw refused("makes an ordered dict out of something");
+          throw refused("makes a dict out of something");
         }
         yield new LinkedHashMap<Object, Object>();
       }

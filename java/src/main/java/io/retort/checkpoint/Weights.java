@@ -24,6 +24,9 @@ public final class Weights {
   /// time embedding.
   private static final List<String> STORED_TWICE = List.of("pos_embed.pos_embed", "time_proj.W");
 
+  /// How the names of what EDM's preconditioners wrap begin.
+  private static final String WRAPPED = "model.";
+
   private Weights() {}
 
   /// Declares every parameter as `prefix + name`.
@@ -51,14 +54,32 @@ public final class Weights {
   /// @throws CheckpointException if a tensor is missing, unknown, or of another shape
   static void requireFit(TensorFile reader, String prefix, Map<String, Shape> shapes) {
     Set<String> wanted = new HashSet<>();
-    shapes.forEach(
-        (name, shape) -> wanted.add(fitting(reader, stored(reader, prefix + name), shape).name()));
+    shapes.forEach((name, shape) -> {
+      String stored = stored(reader, prefix + name);
+      if (!reader.contains(stored)) {
+        throw missing(reader, stored);
+      }
+      wanted.add(fitting(reader, stored, shape).name());
+    });
     for (TensorEntry entry : reader.entries()) {
       String name = entry.name();
       if (name.startsWith(prefix) && !wanted.contains(name) && !isBuffer(name)) {
         throw new CheckpointException(reader.file(), name, "does not belong to this network");
       }
     }
+  }
+
+  private static CheckpointException missing(TensorFile reader, String name) {
+    String inner = name.startsWith(WRAPPED) ? name.substring(WRAPPED.length()) : "";
+    return new CheckpointException(
+        reader.file(),
+        name,
+        reader.contains(inner)
+            ? "is called \"%s\" in this file; save the state dict of the preconditioner around the"
+                    .formatted(inner)
+                + " network, whose names begin with \"model.\""
+            : "is not in this file; the configuration beside it must describe the network of these"
+                + " weights");
   }
 
   private static boolean isBuffer(String name) {

@@ -1,10 +1,14 @@
 package io.retort.cli;
 
 import io.retort.data.Json;
+import java.io.BufferedWriter;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.OutputStreamWriter;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
+import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -60,9 +64,28 @@ final class Console {
     out.flush();
   }
 
+  /// A result that is made while it is printed; it ends with a line feed.
+  synchronized void print(Printed result) {
+    begin();
+    try {
+      Writer writer = new BufferedWriter(new OutputStreamWriter(out, out.charset()));
+      result.print(writer);
+      writer.flush();
+    } catch (IOException failure) {
+      throw new UncheckedIOException(failure);
+    }
+    out.flush();
+  }
+
+  /// What prints a result piece by piece.
+  @FunctionalInterface
+  interface Printed {
+    void print(Appendable out) throws IOException;
+  }
+
   /// The result of a command that was called with `--json`.
   void json(@Nullable Object value) {
-    print(Json.writeIndented(value));
+    print(out -> Json.writeIndented(out, value));
   }
 
   /// A remark for people.

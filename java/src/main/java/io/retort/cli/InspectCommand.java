@@ -58,31 +58,33 @@ final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    Listing listing = listing(file);
-    if (common.json()) {
-      var json = new LinkedHashMap<String, Object>();
-      json.put("file", file.toString());
-      json.putAll(listing.json());
-      console.json(json);
-    } else {
-      console.print(listing.text());
-    }
+    inspect(file);
     return ExitStatus.SUCCESS;
   }
 
-  private static Listing listing(Path file) throws IOException {
-    if (Files.isDirectory(file)) {
-      Path weights = ModelFile.weights(file);
-      return Files.exists(weights) ? listing(weights) : Listing.of(Datasets.get(file.toString()));
-    }
+  private void inspect(Path file) throws IOException {
     String name = String.valueOf(file.getFileName());
-    if (name.contains("tfevents")) {
-      return Listing.of(EventsReader.read(file));
+    if (Files.isDirectory(file)) {
+      inspectFolder(file);
+    } else if (name.contains("tfevents")) {
+      show(Listing.of(EventsReader.read(file)));
+    } else if (name.endsWith(".onnx")) {
+      show(Listing.of(OnnxListing.read(file)));
+    } else {
+      inspectContent(file);
     }
-    return name.endsWith(".onnx") ? Listing.of(OnnxListing.read(file)) : byContent(file);
   }
 
-  private static Listing byContent(Path file) throws IOException {
+  private void inspectFolder(Path folder) throws IOException {
+    Path weights = ModelFile.weights(folder);
+    if (Files.exists(weights)) {
+      inspect(weights);
+    } else {
+      show(Listing.of(Datasets.get(folder.toString())));
+    }
+  }
+
+  private void inspectContent(Path file) throws IOException {
     byte[] head = new byte[HEAD_BYTES];
     if (Files.isRegularFile(file)) {
       try (var in = Files.newInputStream(file)) {
@@ -90,24 +92,22 @@ final class InspectCommand implements Callable<Integer> {
       }
     }
     int first = ByteBuffer.wrap(head).getInt();
-    if (first == NUMPY) {
-      return Listing.of(List.of(NpyFile.entry(file)));
-    }
-    if (first == PNG || first >>> 16 == JPEG) {
-      return Listing.of(PictureHeader.read(file));
-    }
-    if (first >>> 16 == ZIP) {
-      return archive(file);
-    }
     boolean safetensors = head[8] == '{';
-    if (!safetensors && (first >>> 8 == IDX_BYTES || first >>> 16 == GZIP)) {
-      return Listing.idx(IdxFile.sizes(file));
+    if (first == NUMPY) {
+      show(Listing.of(List.of(NpyFile.entry(file))));
+    } else if (first == PNG || first >>> 16 == JPEG) {
+      show(Listing.of(PictureHeader.read(file)));
+    } else if (first >>> 16 == ZIP) {
+      inspectArchive(file);
+    } else if (!safetensors && (first >>> 8 == IDX_BYTES || first >>> 16 == GZIP)) {
+      show(Listing.idx(IdxFile.sizes(file)));
+    } else {
+      show(TensorFile.open(file));
     }
-    return tensors(TensorFile.open(file));
   }
 
   /// A zip is what its entries are.
-  private static Listing archive(Path file) {
+  private void inspectArchive(Path file) {
     boolean arrays;
     boolean torch;
     try (ZipArchive zip = ZipArchive.open(file)) {
@@ -115,19 +115,30 @@ final class InspectCommand implements Callable<Integer> {
       torch = zip.names().anyMatch(name -> name.matches(TorchFile.PICKLE));
     }
     if (torch) {
-      return tensors(TorchFile.everything(file));
-    }
-    if (arrays) {
+      show(TorchFile.everything(file));
+    } else if (arrays) {
       try (NpzFile opened = NpzFile.open(file)) {
-        return Listing.of(opened.entries());
+        show(Listing.of(opened.entries()));
       }
+    } else {
+      show(Listing.of(Datasets.get(file.toString())));
     }
-    return Listing.of(Datasets.get(file.toString()));
   }
 
-  private static Listing tensors(TensorFile opened) {
+  private void show(TensorFile opened) {
     try (opened) {
-      return Listing.of(opened);
+      show(Listing.of(opened));
+    }
+  }
+
+  private void show(Listing listing) {
+    if (common.json()) {
+      var json = new LinkedHashMap<String, Object>();
+      json.put("file", file.toString());
+      json.putAll(listing.json());
+      console.json(json);
+    } else {
+      console.print(listing.text());
     }
   }
 }

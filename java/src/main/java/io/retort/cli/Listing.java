@@ -4,6 +4,7 @@ import io.retort.checkpoint.ArrayEntry;
 import io.retort.checkpoint.OnnxListing;
 import io.retort.checkpoint.TensorEntry;
 import io.retort.checkpoint.TensorFile;
+import io.retort.cli.Console.Printed;
 import io.retort.data.DataCard;
 import io.retort.data.Dataset;
 import io.retort.data.PictureHeader;
@@ -17,74 +18,91 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.function.Function;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /// What `inspect` shows of one file: text for people, members for machines.
-record Listing(String text, SequencedMap<String, Object> json) {
+///
+/// A listing is made while it is printed and never held as a whole, so that it takes no memory of
+/// its own for a file of a million tensors; it lasts as long as the file is open.
+record Listing(Printed text, SequencedMap<String, Object> json) {
 
-  /// Named arrays of numbers.
-  private record Row(String name, String type, long[] shape, long elements, long bytes) {}
+  /// A named array of numbers.
+  private record Row(String name, String type, long[] shape, long elements, long bytes) {
+    static Row of(TensorEntry tensor) {
+      return new Row(
+          tensor.name(), tensor.type().name(), tensor.shape(), tensor.elements(), tensor.bytes());
+    }
 
-  static Listing of(TensorFile file) {
-    return tensors(file.entries().stream().map(Listing::row).toList(), file.metadata());
+    static Row of(ArrayEntry array) {
+      String name = array.name().isEmpty() ? "array" : array.name();
+      return new Row(name, array.type(), array.shape(), array.elements(), array.bytes());
+    }
+
+    List<Object> cells() {
+      return List.of(name, type, ImageArrays.text(shape), bytes);
+    }
+
+    Map<String, Object> json() {
+      var json = new LinkedHashMap<String, Object>();
+      json.put("name", name);
+      json.put("dtype", type);
+      json.put("shape", shape);
+      json.put("bytes", bytes);
+      return json;
+    }
   }
 
-  private static Row row(TensorEntry entry) {
-    return new Row(
-        entry.name(), entry.type().name(), entry.shape(), entry.elements(), entry.bytes());
+  static Listing of(TensorFile file) {
+    return tensors(() -> file.entries().stream().map(Row::of), file.metadata());
   }
 
   static Listing of(List<ArrayEntry> arrays) {
-    return tensors(
-        arrays.stream()
-            .map(a ->
-                new Row(
-                    a.name().isEmpty() ? "array" : a.name(),
-                    a.type(),
-                    a.shape(),
-                    a.elements(),
-                    a.bytes()))
-            .toList(),
-        Map.of());
+    return tensors(() -> arrays.stream().map(Row::of), Map.of());
   }
 
-  private static Listing tensors(List<Row> rows, Map<String, String> metadata) {
-    long elements = rows.stream().mapToLong(Row::elements).sum();
-    long bytes = rows.stream().mapToLong(Row::bytes).sum();
+  private static Listing tensors(Supplier<Stream<Row>> rows, Map<String, String> metadata) {
+    long elements = rows.get().mapToLong(Row::elements).sum();
+    long bytes = rows.get().mapToLong(Row::bytes).sum();
     var json = new LinkedHashMap<String, Object>();
     json.put("metadata", metadata);
-    json.put("tensors", rows.stream().map(Listing::json).toList());
+    json.put("tensors", each(rows, Row::json));
     json.put("elements", elements);
     json.put("bytes", bytes);
-    var table = new TextTable("tensor", "dtype", ">shape", ">bytes");
-    rows.forEach(r -> table.row(r.name, r.type, ImageArrays.text(r.shape), r.bytes));
-    var text = new StringBuilder(table.text());
-    if (!metadata.isEmpty()) {
-      text.append('\n').append(pairs("metadata", metadata));
-    }
-    text.append(
+    String end =
         "%n%d tensors, %,d elements, %s%n"
-            .formatted(rows.size(), elements, TextTable.bytes(bytes)));
-    return new Listing(text.toString(), json);
+            .formatted(rows.get().count(), elements, TextTable.bytes(bytes));
+    return new Listing(
+        out -> {
+          new TextTable("tensor", "dtype", ">shape", ">bytes")
+              .rows(each(rows, Row::cells))
+              .print(out);
+          if (!metadata.isEmpty()) {
+            out.append('\n');
+            pairs("metadata", metadata).print(out);
+          }
+          out.append(end);
+        },
+        json);
   }
 
-  private static Map<String, Object> json(Row row) {
-    var json = new LinkedHashMap<String, Object>();
-    json.put("name", row.name);
-    json.put("dtype", row.type);
-    json.put("shape", row.shape);
-    json.put("bytes", row.bytes);
-    return json;
+  /// A form of every row, made when it is asked for.
+  private static <T> Iterable<T> each(Supplier<Stream<Row>> rows, Function<Row, T> form) {
+    return () -> rows.get().map(form).iterator();
   }
 
-  private static String pairs(String heading, Map<String, ?> values) {
-    var table = new TextTable(heading, "value");
-    values.forEach(table::row);
-    return table.text();
+  private static TextTable pairs(String heading, Map<String, ?> values) {
+    return new TextTable(heading, "value")
+        .rows(() ->
+            values.entrySet().stream()
+                .map(pair -> List.<Object>of(pair.getKey(), pair.getValue()))
+                .iterator());
   }
 
   /// Names and values alone.
   private static Listing facts(String heading, SequencedMap<String, Object> facts) {
-    return new Listing(pairs(heading, facts), facts);
+    return new Listing(pairs(heading, facts)::print, facts);
   }
 
   static Listing of(Dataset set) {
@@ -105,7 +123,7 @@ record Listing(String text, SequencedMap<String, Object> json) {
     var text = new LinkedHashMap<String, Object>();
     text.put("type", "u8");
     text.put("sizes", ImageArrays.text(Arrays.stream(sizes).asLongStream().toArray()));
-    return new Listing(pairs("IDX", text), facts);
+    return new Listing(pairs("IDX", text)::print, facts);
   }
 
   static Listing of(PictureHeader picture) {
@@ -151,7 +169,12 @@ record Listing(String text, SequencedMap<String, Object> json) {
                 tags.size(),
                 events.values().size(),
                 events.torn() ? "; the last record is torn" : "");
-    return new Listing(table.text() + end, json);
+    return new Listing(
+        out -> {
+          table.print(out);
+          out.append(end);
+        },
+        json);
   }
 
   static Listing of(OnnxListing model) {

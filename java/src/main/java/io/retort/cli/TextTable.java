@@ -1,5 +1,7 @@
 package io.retort.cli;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -7,58 +9,88 @@ import java.util.List;
 final class TextTable {
   private static final int LONGEST_CELL = 100;
 
-  private final List<List<String>> rows = new ArrayList<>();
+  private final List<Object> header = new ArrayList<>();
+  private final List<Iterable<List<Object>>> rows = new ArrayList<>();
   private final boolean[] numeric;
 
   /// @param header headings; one that starts with `>` makes a right-aligned column
   TextTable(String... header) {
     numeric = new boolean[header.length];
-    var names = new ArrayList<String>();
     for (int i = 0; i < header.length; i++) {
       numeric[i] = header[i].startsWith(">");
-      names.add(numeric[i] ? header[i].substring(1) : header[i]);
+      this.header.add(numeric[i] ? header[i].substring(1) : header[i]);
     }
-    rows.add(names);
   }
 
   TextTable row(Object... cells) {
-    if (cells.length != numeric.length) {
-      throw new IllegalArgumentException(
-          "table: a row must have %d cells, got %d".formatted(numeric.length, cells.length));
-    }
-    var row = new ArrayList<String>();
-    for (Object cell : cells) {
-      row.add(shortened(printable(cell.toString())));
-    }
-    rows.add(row);
+    return rows(List.of(List.of(cells)));
+  }
+
+  /// Many rows, which are made twice when the table is printed and never held: once to measure
+  /// them, once to print them.
+  TextTable rows(Iterable<List<Object>> many) {
+    rows.add(many);
     return this;
   }
 
   /// All lines, the heading first.
   String text() {
     var text = new StringBuilder();
-    var widths = new int[numeric.length];
-    for (int column = 0; column < numeric.length; column++) {
-      widths[column] = width(column);
-    }
-    for (List<String> row : rows) {
-      var line = new StringBuilder();
-      for (int column = 0; column < numeric.length; column++) {
-        String padding = " ".repeat(widths[column] - row.get(column).length());
-        line.append(column == 0 ? "" : "  ")
-            .append(numeric[column] ? padding + row.get(column) : row.get(column) + padding);
-      }
-      text.append(line.toString().stripTrailing()).append('\n');
+    try {
+      print(text);
+    } catch (IOException impossible) {
+      throw new UncheckedIOException(impossible);
     }
     return text.toString();
   }
 
-  private int width(int column) {
-    return rows.stream().mapToInt(row -> row.get(column).length()).max().orElse(0);
+  /// Prints all lines, the heading first.
+  void print(Appendable out) throws IOException {
+    int[] widths = new int[numeric.length];
+    measure(header, widths);
+    for (Iterable<List<Object>> some : rows) {
+      for (List<Object> row : some) {
+        measure(row, widths);
+      }
+    }
+    print(out, header, widths);
+    for (Iterable<List<Object>> some : rows) {
+      for (List<Object> row : some) {
+        print(out, row, widths);
+      }
+    }
+  }
+
+  private static void measure(List<Object> row, int[] widths) {
+    if (row.size() != widths.length) {
+      throw new IllegalArgumentException(
+          "table: a row must have %d cells, got %d".formatted(widths.length, row.size()));
+    }
+    for (int column = 0; column < widths.length; column++) {
+      widths[column] = Math.max(widths[column], cell(row.get(column)).length());
+    }
+  }
+
+  private void print(Appendable out, List<Object> row, int[] widths) throws IOException {
+    var line = new StringBuilder();
+    for (int column = 0; column < numeric.length; column++) {
+      String cell = cell(row.get(column));
+      String padding = " ".repeat(widths[column] - cell.length());
+      line.append(column == 0 ? "" : "  ")
+          .append(numeric[column] ? padding + cell : cell + padding);
+    }
+    out.append(line.toString().stripTrailing()).append('\n');
+  }
+
+  private static String cell(Object value) {
+    return shortened(printable(value.toString()));
   }
 
   /// The text on one line, without characters that could move a cursor or hide a name.
   static String printable(String text) {
+    if (text.chars().allMatch(c -> c > ' ' && c < 0x7f)) {
+      return text;
+    }
     return text.replaceAll("\\s*\\R\\s*", " ").replaceAll("[\\p{Cntrl}\\p{Cf}]", "?").strip();
   }
 

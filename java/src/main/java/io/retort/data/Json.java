@@ -1,10 +1,11 @@
 package io.retort.data;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -62,129 +63,36 @@ public final class Json {
   /// One line without white space; maps in their own order.
   public static String write(@Nullable Object value) {
     var out = new StringBuilder();
-    append(out, value, -1, 0);
+    append(new JsonWriter(out, false), value);
     return out.toString();
   }
 
   /// Two spaces of indent, short arrays of scalars on one line, a line feed at the end.
   public static String writeIndented(@Nullable Object value) {
     var out = new StringBuilder();
-    append(out, value, 0, 0);
+    append(new JsonWriter(out, true), value);
     return out.append('\n').toString();
+  }
+
+  /// As [#writeIndented(Object)] into `out`, value by value: maps and lists that make what they
+  /// hold when they are asked are never held as a whole.
+  public static void writeIndented(Appendable out, @Nullable Object value) throws IOException {
+    new JsonWriter(out, true).append(value, 0);
+    out.append('\n');
   }
 
   /// Appends `text` as a JSON string; what is not ASCII stays as it is, a lone surrogate becomes
   /// U+FFFD.
   public static void quote(StringBuilder out, String text) {
-    out.append('"');
-    for (int i = 0; i < text.length(); i++) {
-      char c = text.charAt(i);
-      switch (c) {
-        case '"' -> out.append("\\\"");
-        case '\\' -> out.append("\\\\");
-        case '\b' -> out.append("\\b");
-        case '\f' -> out.append("\\f");
-        case '\n' -> out.append("\\n");
-        case '\r' -> out.append("\\r");
-        case '\t' -> out.append("\\t");
-        default -> {
-          if (c < 0x20) {
-            out.append("\\u00").append(Character.forDigit(c >> 4, 16));
-            out.append(Character.forDigit(c & 15, 16));
-          } else {
-            out.append(isLoneSurrogate(text, i) ? '\ufffd' : c);
-          }
-        }
-      }
-    }
-    out.append('"');
+    append(new JsonWriter(out, false), text);
   }
 
-  private static boolean isLoneSurrogate(String text, int i) {
-    char c = text.charAt(i);
-    if (Character.isHighSurrogate(c)) {
-      return i + 1 == text.length() || !Character.isLowSurrogate(text.charAt(i + 1));
-    }
-    return Character.isLowSurrogate(c)
-        && (i == 0 || !Character.isHighSurrogate(text.charAt(i - 1)));
-  }
-
-  /// `indent` is the current depth, or -1 for the compact form.
-  private static void append(StringBuilder out, @Nullable Object value, int indent, int depth) {
-    if (depth > MAX_DEPTH) {
-      throw new IllegalArgumentException("value nested deeper than " + MAX_DEPTH);
-    }
-    switch (value) {
-      case null -> out.append("null");
-      case String text -> quote(out, text);
-      case Boolean flag -> out.append(flag.booleanValue());
-      case Double number -> appendFloating(out, number, number.toString());
-      case Float number -> appendFloating(out, number, number.toString());
-      case Number number -> out.append(number);
-      case Enum<?> constant -> quote(out, constant.name().toLowerCase(Locale.ROOT));
-      case Map<?, ?> map -> appendMap(out, map, indent, depth);
-      case Iterable<?> items -> appendList(out, items, indent, depth);
-      case double[] numbers -> appendList(out, boxed(numbers), indent, depth);
-      case long[] numbers -> appendList(out, boxed(numbers), indent, depth);
-      case int[] numbers -> appendList(out, boxed(numbers), indent, depth);
-      default ->
-          throw new IllegalArgumentException("no JSON form for " + value.getClass().getName());
-    }
-  }
-
-  private static void appendFloating(StringBuilder out, double value, String text) {
-    out.append(Double.isFinite(value) ? text : "null");
-  }
-
-  private static List<Object> boxed(Object array) {
-    var list = new ArrayList<Object>();
-    for (int i = 0; i < java.lang.reflect.Array.getLength(array); i++) {
-      list.add(java.lang.reflect.Array.get(array, i));
-    }
-    return list;
-  }
-
-  private static void appendMap(StringBuilder out, Map<?, ?> map, int indent, int depth) {
-    out.append('{');
-    String separator = "";
-    for (var entry : map.entrySet()) {
-      out.append(separator);
-      newLine(out, indent, depth + 1);
-      quote(out, String.valueOf(entry.getKey()));
-      out.append(indent < 0 ? ":" : ": ");
-      append(out, entry.getValue(), indent, depth + 1);
-      separator = ",";
-    }
-    if (!map.isEmpty()) {
-      newLine(out, indent, depth);
-    }
-    out.append('}');
-  }
-
-  private static void appendList(StringBuilder out, Iterable<?> items, int indent, int depth) {
-    boolean broken = false;
-    for (Object item : items) {
-      broken |= item instanceof Map<?, ?> || item instanceof Iterable<?>;
-    }
-    out.append('[');
-    String separator = "";
-    for (Object item : items) {
-      out.append(separator);
-      if (broken) {
-        newLine(out, indent, depth + 1);
-      }
-      append(out, item, indent, depth + 1);
-      separator = indent < 0 || broken ? "," : ", ";
-    }
-    if (broken) {
-      newLine(out, indent, depth);
-    }
-    out.append(']');
-  }
-
-  private static void newLine(StringBuilder out, int indent, int depth) {
-    if (indent >= 0) {
-      out.append('\n').append("  ".repeat(depth));
+  /// For a writer into memory.
+  private static void append(JsonWriter writer, @Nullable Object value) {
+    try {
+      writer.append(value, 0);
+    } catch (IOException impossible) {
+      throw new UncheckedIOException(impossible);
     }
   }
 

@@ -4,14 +4,9 @@ import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.nn.Conv;
-import io.retort.nn.Dense;
-import io.retort.nn.Init;
 import io.retort.nn.Norm;
 import io.retort.nn.Plan;
 import io.retort.nn.ResampleConv.Sampling;
-import io.retort.op.Activation;
-import io.retort.op.Add;
-import io.retort.op.Concat;
 import io.retort.op.Sinusoid;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.ShapeException;
@@ -87,13 +82,14 @@ public final class DhariwalUNet implements UNet {
       return new Pyramid(resolution, channels, multipliers);
     }
 
-    private int embeddingChannels() {
+    int embeddingChannels() {
       return channels * embeddingWidth;
     }
   }
 
   private final Config config;
   private final Pyramid pyramid;
+  private final EdmEmbedding embedding;
   private final Conv stem;
   private final List<UNetBlock> encoder = new ArrayList<>();
   private final List<UNetBlock> decoder = new ArrayList<>();
@@ -104,6 +100,7 @@ public final class DhariwalUNet implements UNet {
   public DhariwalUNet(Config config) {
     this.config = config;
     pyramid = config.pyramid();
+    embedding = EdmEmbedding.of(config);
     Deque<Integer> skips = new ArrayDeque<>();
     int width = pyramid.width(0);
     stem = UNetBlock.Start.ADM.inner(name("enc", 0, "conv"), config.imageChannels, width, 3, 1);
@@ -180,14 +177,7 @@ public final class DhariwalUNet implements UNet {
 
   @Override
   public void declare(Plan plan) {
-    if (config.augmentation > 0) {
-      augmentMap().declare(plan);
-    }
-    noiseMap(0).declare(plan);
-    noiseMap(1).declare(plan);
-    if (config.classes > 0) {
-      labelMap().declare(plan);
-    }
+    embedding.declare(plan);
     stem.declare(plan);
     encoder.forEach(block -> block.declare(plan));
     decoder.forEach(block -> block.declare(plan));
@@ -228,16 +218,10 @@ public final class DhariwalUNet implements UNet {
       @Nullable Var augmentation,
       @Nullable PhiloxKey dropout,
       BiConsumer<String, Var> seen) {
-    Var emb = embed(tape, parameters, noise, labels, augmentation);
-    Deque<Var> skips = new ArrayDeque<>();
-    Var h = encode(tape, parameters, x, emb, dropout, skips, seen);
-    int stream = encoder.size();
+    EdmPass pass = pass(tape, parameters, noise, labels, augmentation, dropout, seen);
+    Var h = encode(pass, tape, parameters, x);
     for (UNetBlock block : decoder) {
-      if (h.shape().last() != block.in()) {
-        h = tape.apply(new Concat(3), h, skips.pop());
-      }
-      h = block.apply(tape, parameters, h, emb, dropout, stream++);
-      seen.accept(block.name(), h);
+      h = pass.decode(block, h);
     }
     return head.apply(tape, parameters, headNorm.silu(tape, parameters, h));
   }
@@ -250,8 +234,8 @@ public final class DhariwalUNet implements UNet {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout) {
-    Var emb = embed(tape, parameters, noise, labels, null);
-    return encode(tape, parameters, x, emb, dropout, new ArrayDeque<>(), (name, output) -> {});
+    EdmPass pass = pass(tape, parameters, noise, labels, null, dropout, (name, output) -> {});
+    return encode(pass, tape, parameters, x);
   }
 
   @Override
@@ -267,52 +251,30 @@ public final class DhariwalUNet implements UNet {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout) {
-    Var emb = embed(tape, parameters, noise, labels, null);
-    Deque<Var> skips = new ArrayDeque<>();
-    encode(tape, parameters, x, emb, dropout, skips, (name, output) -> {});
-    return FeatureMap.lastOfEveryLevel(skips);
+    EdmPass pass = pass(tape, parameters, noise, labels, null, dropout, (name, output) -> {});
+    encode(pass, tape, parameters, x);
+    return pass.lastOfEveryLevel();
   }
 
-  private Var encode(
-      Tape tape,
-      Parameters parameters,
-      Var x,
-      Var emb,
-      @Nullable PhiloxKey dropout,
-      Deque<Var> skips,
-      BiConsumer<String, Var> seen) {
-    Var h = stem.apply(tape, parameters, x);
-    seen.accept(stem.name(), h);
-    skips.push(h);
-    int stream = 0;
-    for (UNetBlock block : encoder) {
-      h = block.apply(tape, parameters, h, emb, dropout, stream++);
-      seen.accept(block.name(), h);
-      skips.push(h);
-    }
-    return h;
-  }
-
-  private Var embed(
+  private EdmPass pass(
       Tape tape,
       Parameters parameters,
       Var noise,
       @Nullable Var labels,
-      @Nullable Var augmentation) {
-    Var emb = tape.apply(new Sinusoid(config.channels, MAX_POSITIONS, false, false), noise);
-    if (config.augmentation > 0 && augmentation != null) {
-      emb = tape.apply(new Add(1, 1), emb, augmentMap().apply(tape, parameters, augmentation));
-    }
-    emb = silu(tape, noiseMap(0).apply(tape, parameters, emb));
-    emb = noiseMap(1).apply(tape, parameters, emb);
-    if (config.classes > 0 && labels != null) {
-      emb = tape.apply(new Add(1, 1), emb, labelMap().apply(tape, parameters, labels));
-    }
-    return silu(tape, emb);
+      @Nullable Var augmentation,
+      @Nullable PhiloxKey dropout,
+      BiConsumer<String, Var> seen) {
+    Var features = tape.apply(new Sinusoid(config.channels, MAX_POSITIONS, false, false), noise);
+    Var emb = embedding.apply(tape, parameters, features, labels, augmentation);
+    return new EdmPass(tape, parameters, emb, dropout, seen);
   }
 
-  private static Var silu(Tape tape, Var x) {
-    return tape.apply(new Activation(Activation.Kind.SILU, 0), x);
+  private Var encode(EdmPass pass, Tape tape, Parameters parameters, Var x) {
+    Var h = pass.keep(pass.seen(stem.name(), stem.apply(tape, parameters, x)));
+    for (UNetBlock block : encoder) {
+      h = pass.encode(block, h);
+    }
+    return h;
   }
 
   private UNetBlock block(
@@ -335,27 +297,6 @@ public final class DhariwalUNet implements UNet {
 
   private boolean attends(int level) {
     return config.attention.contains(pyramid.side(level));
-  }
-
-  private Dense labelMap() {
-    return new Dense(
-        PREFIX + "map_label",
-        config.classes,
-        config.embeddingChannels(),
-        false,
-        new Init.Normal(0, 1),
-        new Init.Constant(0));
-  }
-
-  private Dense augmentMap() {
-    Init zero = new Init.Constant(0);
-    return new Dense(
-        PREFIX + "map_augment", config.augmentation, config.channels, false, zero, zero);
-  }
-
-  private Dense noiseMap(int index) {
-    int in = index == 0 ? config.channels : config.embeddingChannels();
-    return Dense.plain(PREFIX + "map_layer" + index, in, config.embeddingChannels());
   }
 
   private String name(String half, int level, String part) {

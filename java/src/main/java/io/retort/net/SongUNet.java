@@ -6,19 +6,13 @@ import io.retort.grad.Parameters;
 import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.nn.Conv;
-import io.retort.nn.Dense;
 import io.retort.nn.Init;
 import io.retort.nn.Norm;
 import io.retort.nn.Plan;
 import io.retort.nn.ResampleConv;
 import io.retort.nn.ResampleConv.Sampling;
-import io.retort.op.Activation;
-import io.retort.op.Add;
-import io.retort.op.Affine;
-import io.retort.op.Concat;
 import io.retort.op.Fourier;
 import io.retort.op.Sinusoid;
-import io.retort.op.Slice;
 import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
@@ -178,6 +172,7 @@ public final class SongUNet implements UNet {
 
   private final Config config;
   private final Pyramid pyramid;
+  private final EdmEmbedding embedding;
   private final Conv stem;
   private final List<EncoderPart> encoder = new ArrayList<>();
   private final List<DecoderPart> decoder = new ArrayList<>();
@@ -186,6 +181,7 @@ public final class SongUNet implements UNet {
   public SongUNet(Config config) {
     this.config = config;
     pyramid = config.pyramid();
+    embedding = EdmEmbedding.of(config);
     Deque<Integer> skips = new ArrayDeque<>();
     stem = Conv.same(name("enc", 0, "conv"), config.imageChannels(), config.channels(), 3, 1);
     skips.push(config.channels());
@@ -310,14 +306,7 @@ public final class SongUNet implements UNet {
       plan.add(
           FREQUENCIES, Shape.of(config.noiseChannels() / 2), new Init.Normal(0, FREQUENCY_SCALE));
     }
-    if (config.classes() > 0) {
-      labelMap().declare(plan);
-    }
-    if (config.augmentation() > 0) {
-      augmentMap().declare(plan);
-    }
-    noiseMap(0).declare(plan);
-    noiseMap(1).declare(plan);
+    embedding.declare(plan);
     stem.declare(plan);
     for (EncoderPart part : encoder) {
       switch (part) {
@@ -372,28 +361,18 @@ public final class SongUNet implements UNet {
       @Nullable Var augmentation,
       @Nullable PhiloxKey dropout,
       BiConsumer<String, Var> seen) {
-    Var emb = embed(tape, parameters, noise, labels, augmentation);
-    Deque<Var> skips = new ArrayDeque<>();
-    Var h = encode(tape, parameters, x, emb, dropout, skips, seen);
+    EdmPass pass = pass(tape, parameters, noise, labels, augmentation, dropout, seen);
+    Var h = encode(pass, tape, parameters, x);
     @Nullable Var image = null;
-    int stream = (int) encoder.stream().filter(Block.class::isInstance).count();
     for (DecoderPart part : decoder) {
       switch (part) {
-        case Block(UNetBlock block) -> {
-          if (h.shape().last() != block.in()) {
-            h = tape.apply(new Concat(3), h, skips.pop());
-          }
-          h = block.apply(tape, parameters, h, emb, dropout, stream++);
-          seen.accept(block.name(), h);
-        }
+        case Block(UNetBlock block) -> h = pass.decode(block, h);
         case Enlarge(ResampleConv resample) ->
             image = resample.apply(tape, parameters, requireNonNull(image));
         case Output(Norm norm, Conv conv) -> {
-          Var normed = norm.silu(tape, parameters, h);
-          seen.accept(norm.name(), normed);
-          Var made = conv.apply(tape, parameters, normed);
-          seen.accept(conv.name(), made);
-          image = image == null ? made : tape.apply(new Add(1, 1), made, image);
+          Var normed = pass.seen(norm.name(), norm.silu(tape, parameters, h));
+          Var made = pass.seen(conv.name(), conv.apply(tape, parameters, normed));
+          image = image == null ? made : made.add(image);
         }
       }
     }
@@ -408,8 +387,8 @@ public final class SongUNet implements UNet {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout) {
-    Var emb = embed(tape, parameters, noise, labels, null);
-    return encode(tape, parameters, x, emb, dropout, new ArrayDeque<>(), (name, output) -> {});
+    EdmPass pass = pass(tape, parameters, noise, labels, null, dropout, (name, output) -> {});
+    return encode(pass, tape, parameters, x);
   }
 
   @Override
@@ -425,76 +404,47 @@ public final class SongUNet implements UNet {
       Var noise,
       @Nullable Var labels,
       @Nullable PhiloxKey dropout) {
-    Var emb = embed(tape, parameters, noise, labels, null);
-    Deque<Var> skips = new ArrayDeque<>();
-    encode(tape, parameters, x, emb, dropout, skips, (name, output) -> {});
-    return FeatureMap.lastOfEveryLevel(skips);
+    EdmPass pass = pass(tape, parameters, noise, labels, null, dropout, (name, output) -> {});
+    encode(pass, tape, parameters, x);
+    return pass.lastOfEveryLevel();
   }
 
-  private Var encode(
-      Tape tape,
-      Parameters parameters,
-      Var x,
-      Var emb,
-      @Nullable PhiloxKey dropout,
-      Deque<Var> skips,
-      BiConsumer<String, Var> seen) {
-    Var h = stem.apply(tape, parameters, x);
-    seen.accept(stem.name(), h);
-    skips.push(h);
-    Var auxiliary = x;
-    int stream = 0;
-    for (EncoderPart part : encoder) {
-      switch (part) {
-        case Block(UNetBlock block) -> {
-          h = block.apply(tape, parameters, h, emb, dropout, stream++);
-          seen.accept(block.name(), h);
-          skips.push(h);
-        }
-        case Shrink(ResampleConv resample) ->
-            auxiliary = resample.apply(tape, parameters, auxiliary);
-        case Inject(Conv conv) -> {
-          h = tape.apply(new Add(1, 1), h, conv.apply(tape, parameters, auxiliary));
-          replaceTop(skips, h);
-        }
-        case Residual(ResampleConv conv) -> {
-          Var shrunk = conv.apply(tape, parameters, auxiliary);
-          seen.accept(conv.name(), shrunk);
-          h = tape.apply(new Add(ROOT_HALF, ROOT_HALF), h, shrunk);
-          auxiliary = h;
-          replaceTop(skips, h);
-        }
-      }
-    }
-    return h;
-  }
-
-  private static void replaceTop(Deque<Var> skips, Var h) {
-    skips.pop();
-    skips.push(h);
-  }
-
-  private Var embed(
+  private EdmPass pass(
       Tape tape,
       Parameters parameters,
       Var noise,
       @Nullable Var labels,
-      @Nullable Var augmentation) {
-    Var emb =
+      @Nullable Var augmentation,
+      @Nullable PhiloxKey dropout,
+      BiConsumer<String, Var> seen) {
+    Var features =
         switch (config.variant().embedding()) {
           case POSITIONAL ->
               tape.apply(new Sinusoid(config.noiseChannels(), MAX_POSITIONS, true, true), noise);
           case FOURIER -> fourier(tape, parameters, noise);
         };
-    if (config.classes() > 0 && labels != null) {
-      Var scaled = tape.apply(new Affine(Math.sqrt(config.classes()), 0), labels);
-      emb = tape.apply(new Add(1, 1), emb, labelMap().apply(tape, parameters, scaled));
+    Var emb = embedding.apply(tape, parameters, features, labels, augmentation);
+    return new EdmPass(tape, parameters, emb, dropout, seen);
+  }
+
+  private Var encode(EdmPass pass, Tape tape, Parameters parameters, Var x) {
+    Var h = pass.keep(pass.seen(stem.name(), stem.apply(tape, parameters, x)));
+    Var auxiliary = x;
+    for (EncoderPart part : encoder) {
+      switch (part) {
+        case Block(UNetBlock block) -> h = pass.encode(block, h);
+        case Shrink(ResampleConv resample) ->
+            auxiliary = resample.apply(tape, parameters, auxiliary);
+        case Inject(Conv conv) ->
+            h = pass.keepInstead(h.add(conv.apply(tape, parameters, auxiliary)));
+        case Residual(ResampleConv conv) -> {
+          Var shrunk = pass.seen(conv.name(), conv.apply(tape, parameters, auxiliary));
+          h = pass.keepInstead(h.add(ROOT_HALF, shrunk, ROOT_HALF));
+          auxiliary = h;
+        }
+      }
     }
-    if (config.augmentation() > 0 && augmentation != null) {
-      emb = tape.apply(new Add(1, 1), emb, augmentMap().apply(tape, parameters, augmentation));
-    }
-    emb = silu(tape, noiseMap(0).apply(tape, parameters, emb));
-    return silu(tape, noiseMap(1).apply(tape, parameters, emb));
+    return h;
   }
 
   /// The op puts cosines first, these networks sines.
@@ -502,13 +452,7 @@ public final class SongUNet implements UNet {
     Var waves =
         tape.apply(new Fourier(), noise, tape.constant(parameters.get(FREQUENCIES).value()));
     int half = config.noiseChannels() / 2;
-    Var cosines = tape.apply(new Slice(1, 0, half), waves);
-    Var sines = tape.apply(new Slice(1, half, 2L * half), waves);
-    return tape.apply(new Concat(1), sines, cosines);
-  }
-
-  private static Var silu(Tape tape, Var x) {
-    return tape.apply(new Activation(Activation.Kind.SILU, 0), x);
+    return Var.concat(1, waves.slice(1, half, 2L * half), waves.slice(1, 0, half));
   }
 
   private Block block(
@@ -537,20 +481,6 @@ public final class SongUNet implements UNet {
 
   private boolean attends(int level) {
     return config.attention().contains(pyramid.side(level));
-  }
-
-  private Dense labelMap() {
-    return Dense.xavier(PREFIX + "map_label", config.classes(), config.noiseChannels());
-  }
-
-  private Dense augmentMap() {
-    return Dense.xavier(PREFIX + "map_augment", config.augmentation(), config.noiseChannels())
-        .withoutBias();
-  }
-
-  private Dense noiseMap(int index) {
-    int in = index == 0 ? config.noiseChannels() : config.embeddingChannels();
-    return Dense.xavier(PREFIX + "map_layer" + index, in, config.embeddingChannels());
   }
 
   private String name(String half, int level, String part) {

@@ -39,7 +39,7 @@ final class UNet2DDecoder {
       int skip = i == config.layers() ? finer : out;
       int from = i == 0 ? before : out;
       resnets.add(
-          resnet(
+          UNet2DEncoder.resnet(
               config,
               name + ".resnets." + i,
               from + skip,
@@ -64,7 +64,7 @@ final class UNet2DDecoder {
     int groups = skips ? UNet2DConfig.quarter(out) : config.groups();
     resnetUp =
         !last && (byResnet || skips)
-            ? resnet(config, grow, out, out, groups, skips, Sampling.UP)
+            ? UNet2DEncoder.resnet(config, grow, out, out, groups, skips, Sampling.UP)
             : null;
     convUp = last || byResnet || skips ? null : Conv.plain(grow + ".conv", out, out, 3, 1, 1);
     boolean draws = skips && !last;
@@ -81,30 +81,6 @@ final class UNet2DDecoder {
       case SKIP -> UNet2DConfig.quarter(from + skip);
       case ATTENTION_SKIP -> UNet2DConfig.quarter(4 * from + skip);
     };
-  }
-
-  private static ResnetBlock resnet(
-      UNet2DConfig config,
-      String name,
-      int in,
-      int out,
-      int groupsIn,
-      boolean skips,
-      Sampling sampling) {
-    return new ResnetBlock(
-        name,
-        in,
-        out,
-        config.time().width(),
-        groupsIn,
-        skips ? UNet2DConfig.quarter(out) : config.groups(),
-        config.eps(),
-        config.dropout(),
-        config.scaleShift(),
-        skips ? UNet2DEncoder.SKIP_DIVISOR : 1,
-        sampling,
-        skips ? UNet2DEncoder.FIR : UNet2DEncoder.BOX,
-        skips && sampling != Sampling.KEEP);
   }
 
   /// In the order of diffusers' checkpoints: attention first.

@@ -70,12 +70,28 @@ final class UNet2DEncoder {
 
   private static ResnetBlock resnet(
       UNet2DConfig config, String name, int in, int out, boolean skips, Sampling sampling) {
+    int groupsIn = skips ? UNet2DConfig.quarter(in) : config.groups();
+    return resnet(config, name, in, out, groupsIn, skips, sampling);
+  }
+
+  /// A residual block of a level, of the encoder or the decoder.
+  ///
+  /// @param groupsIn of its first norm
+  /// @param skips whether an image runs beside the features
+  static ResnetBlock resnet(
+      UNet2DConfig config,
+      String name,
+      int in,
+      int out,
+      int groupsIn,
+      boolean skips,
+      Sampling sampling) {
     return new ResnetBlock(
         name,
         in,
         out,
         config.time().width(),
-        skips ? UNet2DConfig.quarter(in) : config.groups(),
+        groupsIn,
         skips ? UNet2DConfig.quarter(out) : config.groups(),
         config.eps(),
         config.dropout(),

@@ -87,7 +87,7 @@ final class ModelConfigTest {
         "'model_channels': 3             | must be even and at least 4, got 3",
         "'model_channels': 18            | has 18 channels, which must be a multiple of its 4"
             + " groups",
-        "'label_dropout': 'no'           | label_dropout must be a number from 0 to 1, got no",
+        "'label_dropout': 'no'           | label_dropout must be a number from 0 to 1, got \"no\"",
         "'use_fp16': 1                   | use_fp16 must be true or false, got 1"
       })
   void wrongKeysAreNamed(String key, String reason) {
@@ -107,9 +107,21 @@ final class ModelConfigTest {
   }
 
   @Test
+  void aSizeMayBeHeightAndWidthOfASquare() {
+    String net = "{'_class_name': 'UNet2DModel', 'sample_size': %s}";
+    assertThat(read(net.formatted("[32, 32]")).network().resolution()).isEqualTo(32);
+    for (String wrong : new String[] {"[32, 16]", "[32]", "[0, 0]", "[null, null]", "\"32\""}) {
+      assertThatThrownBy(() -> read(net.formatted(wrong)))
+          .hasMessage(
+              "sample_size must be an integer from 1 to 4096, got %s"
+                  .formatted(wrong.replace(" ", "")));
+    }
+  }
+
+  @Test
   void theMissingSizeIsNamed() {
     assertThatThrownBy(() -> read("{'img_channels': 3}"))
-        .hasMessageContaining("img_resolution must be an integer from 1 to 4096, got null");
+        .hasMessageContaining("img_resolution must be an integer from 1 to 4096, got none");
   }
 
   @Test

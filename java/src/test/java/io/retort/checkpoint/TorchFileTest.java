@@ -61,6 +61,19 @@ final class TorchFileTest {
     }
   }
 
+  /// As facebook's DiT is saved while it is trained.
+  @Test
+  void theArgumentsOfAScriptBesideTheWeightsAreNoObstacle() {
+    TorchSample sample = new TorchSample();
+    Map<String, Object> file = new LinkedHashMap<>();
+    file.put("ema", Map.of("w", sample.tensor("0", new float[] {3}, 1)));
+    file.put("args", new TorchSample.Arguments(Map.of("lr", 1e-4, "model", "DiT-XL/2")));
+    try (TensorFile opened = TensorFile.open(sample.write(directory.resolve("a.pt"), file))) {
+      assertThat(opened.floats("w")).containsExactly(3);
+      assertThat(opened.entries()).hasSize(1);
+    }
+  }
+
   @Test
   void takesTheAveragedWeightsOfSeveralUnlessAnotherIsNamed() {
     Path file = checkpoint();

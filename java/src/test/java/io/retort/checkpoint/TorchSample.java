@@ -15,7 +15,8 @@ import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 
-/// Writes PyTorch files as `torch.save` does, from maps, lists, texts, numbers and [View]s.
+/// Writes PyTorch files as `torch.save` does, from maps, lists, texts, numbers, [Arguments] and
+/// [View]s.
 public final class TorchSample {
   private final Map<String, byte[]> storages = new LinkedHashMap<>();
   private final ByteArrayOutputStream code = new ByteArrayOutputStream();
@@ -24,6 +25,9 @@ public final class TorchSample {
 
   /// A float32 tensor: a part of the storage `key`.
   public record View(String key, long elements, long offset, long[] shape, long[] stride) {}
+
+  /// What a training script was called with: an `argparse.Namespace`.
+  public record Arguments(Map<?, ?> values) {}
 
   /// The bytes of a storage, float32.
   public TorchSample storage(String key, float... values) {
@@ -106,6 +110,16 @@ public final class TorchSample {
         bytes(']', '(');
         list.forEach(this::value);
         bytes('e');
+      }
+      case Arguments(Map<?, ?> values) -> {
+        bytes('c');
+        ascii("argparse\nNamespace\n");
+        bytes(')', 0x81, '}', '(');
+        values.forEach((key, inner) -> {
+          value(key);
+          value(inner);
+        });
+        bytes('u', 'b');
       }
       case String text -> text(text);
       case Long number -> integer(number);

@@ -1,11 +1,16 @@
 package io.retort.cli;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.retort.checkpoint.NpyFile;
 import io.retort.checkpoint.SafetensorsWriter;
 import io.retort.data.Pictures;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -15,6 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class InspectCommandTest {
   @TempDir private Path folder;
@@ -52,6 +58,66 @@ class InspectCommandTest {
         .contains("{name=layer.weight, dtype=F32, shape=[2, 3], bytes=24}");
     assertThat(Call.of("inspect", file).out())
         .contains("layer.weight  F32    (2, 3)", "note", "hello", "2 tensors, 7 elements, 32 B");
+  }
+
+  /// In the middle of its output `inspect` holds the header and nothing that grows with it.
+  @ParameterizedTest
+  @ValueSource(strings = {"--json", "--debug"})
+  void aListingOfManyTensorsIsNeverHeldAsAWhole(String option) throws IOException {
+    Path file = manyTensors(200_000);
+    Call.of("inspect", Call.resource("/golden/pt_sample.pt"), option).succeeded();
+    long before = liveBytes();
+    var printed = new LiveAt(5_000_000);
+    var console = new Console(new PrintStream(printed, false, UTF_8), System.err, false);
+    assertThat(Main.run(console, "inspect", file.toString(), option)).isZero();
+    assertThat(printed.seen).isGreaterThan(8_000_000);
+    assertThat(printed.live - before).isLessThan(3 * Files.size(file) / 2);
+  }
+
+  private static long liveBytes() {
+    System.gc();
+    return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
+  }
+
+  /// Takes the live bytes of the heap when so many bytes have been printed.
+  private static final class LiveAt extends OutputStream {
+    private final int when;
+    private long seen;
+    private long live;
+
+    LiveAt(int when) {
+      this.when = when;
+    }
+
+    @Override
+    public void write(int value) {
+      write(new byte[] {(byte) value}, 0, 1);
+    }
+
+    @Override
+    public void write(byte[] bytes, int offset, int count) {
+      seen += count;
+      if (seen >= when && live == 0) {
+        live = liveBytes();
+      }
+    }
+  }
+
+  private Path manyTensors(int count) throws IOException {
+    var header = new StringBuilder("{");
+    for (int i = 0; i < count; i++) {
+      header.append(i == 0 ? "\"" : ",\"").append("layers.").append(i);
+      header.append(".weight\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[");
+      header.append(i).append(',').append(i + 1).append("]}");
+    }
+    byte[] json = header.append('}').toString().getBytes(UTF_8);
+    return Files.write(
+        folder.resolve("many.safetensors"),
+        ByteBuffer.allocate(8 + json.length + count)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .putLong(json.length)
+            .put(json)
+            .array());
   }
 
   @Test

@@ -5,12 +5,17 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.retort.Golden;
 import io.retort.backend.CpuBackend;
 import io.retort.checkpoint.NpyFile;
+import io.retort.checkpoint.SafetensorsReader;
+import io.retort.checkpoint.SafetensorsWriter;
+import io.retort.checkpoint.TensorEntry;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -129,6 +134,34 @@ class ModelCommandsTest {
     float[] expected = TinyModel.values("out/D");
     System.arraycopy(TinyModel.values("out/D_uncond"), 64, expected, 64, 64);
     Golden.assertClose("mixed", mixed, expected, 2e-5, 1e-4);
+  }
+
+  @Test
+  void weightsThatDoNotFitAreRefusedWithWhatToDo() throws IOException {
+    refusedWithout(
+        name -> name.replaceFirst("model[.]", ""),
+        "is called \"map_label.weight\" in this file; save the state dict of the preconditioner");
+    refusedWithout(
+        name -> name.equals("model.map_layer1.bias") ? "model.other" : name,
+        "is not in this file; the configuration beside it must describe the network of these");
+  }
+
+  private void refusedWithout(UnaryOperator<String> renaming, String reason) throws IOException {
+    Path renamed = Files.createDirectories(file("renamed"));
+    Files.copy(
+        model.resolve("config.json"),
+        renamed.resolve("config.json"),
+        StandardCopyOption.REPLACE_EXISTING);
+    try (var reader = SafetensorsReader.open(model.resolve("model.safetensors"))) {
+      var writer = new SafetensorsWriter();
+      for (TensorEntry entry : reader.entries()) {
+        writer.floats(
+            renaming.apply(entry.name()), entry.shape(), () -> reader.floats(entry.name()));
+      }
+      writer.write(renamed.resolve("model.safetensors"));
+    }
+    Call.of("denoise", renamed, "--x", x(), "--sigma", sigma(), "--out", file("d.npy"))
+        .refused(ExitStatus.FAILURE, reason);
   }
 
   @Test
@@ -278,10 +311,10 @@ class ModelCommandsTest {
   void theProfileDoesNotSwallowTheModel(String profile) {
     List<Object> call = new ArrayList<>(List.of("sample"));
     call.addAll(List.of(profile.split(" ")));
-    call.addAll(List.of(model, "--count", 2, "--steps", 1, "--out", file("a.npy")));
+    call.addAll(List.of(model, "--count", 32, "--steps", 2, "--out", file("a.npy")));
     Call done = Call.of(call.toArray()).succeeded();
     assertThat(done.err()).contains("conv2d");
-    assertThat(done.err().contains("(2, 8, 8, ")).isEqualTo(profile.endsWith("shapes"));
+    assertThat(done.err().contains("(32, 8, 8, ")).isEqualTo(profile.endsWith("shapes"));
   }
 
   @Test
