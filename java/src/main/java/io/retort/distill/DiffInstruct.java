@@ -45,6 +45,8 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
   /// @param steps of the student
   /// @param meanLog mean of ln sigma, of both phases
   /// @param stdLog standard deviation of ln sigma
+  /// @param criticScore whether the student is led away from its own score; else x stands in the
+  ///   critic's place, and there is none: score distillation, which seeks a mode
   public record Settings(
       String teacher,
       int batch,
@@ -53,6 +55,7 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
       int steps,
       double meanLog,
       double stdLog,
+      boolean criticScore,
       EmbeddingTerm embedding,
       AdamSpec student,
       AdamSpec critic)
@@ -66,6 +69,7 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
             1,
             -1.2,
             1.2,
+            true,
             EmbeddingTerm.OFF,
             new AdamSpec(1e-4, 0, 0.999, 1e-8, 0, 0, 20, 400),
             new AdamSpec(3e-4, 0, 0.999, 1e-8, 0, 0, 20, 400));
@@ -88,6 +92,9 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
     if (settings.embedding.on()) {
       controls.put("student_without_el", "embedding.weight=0");
     }
+    if (settings.criticScore) {
+      controls.put("student_without_critic_score", "critic_score=false");
+    }
     return controls;
   }
 
@@ -103,14 +110,16 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
 
   @Override
   public List<Role> roles() {
-    return ScoreMatching.roles(network, settings.student, settings.critic);
+    List<Role> roles = ScoreMatching.roles(network, settings.student, settings.critic);
+    return settings.criticScore ? roles : List.of(roles.get(0), roles.get(1));
   }
 
   @Override
   public List<Phase> phases() {
-    return List.of(
-        new Phase(CRITIC, 1, Set.of(CRITIC), this::critic),
-        new Phase(STUDENT, 1, Set.of(STUDENT), this::student));
+    Phase student = new Phase(STUDENT, 1, Set.of(STUDENT), this::student);
+    return settings.criticScore
+        ? List.of(new Phase(CRITIC, 1, Set.of(CRITIC), this::critic), student)
+        : List.of(student);
   }
 
   private Terms critic(Nets nets, Batch real, Noise noise) {
@@ -124,12 +133,15 @@ public record DiffInstruct(DiffusionNet network, Settings settings, double sigma
 
   private Terms student(Nets nets, Batch real, Noise noise) {
     Var x = generate(nets, real, noise);
+    float[] sigma = levels(noise);
+    int[] labels = real.labels(settings.batch);
     WeightedSum sum = new WeightedSum(nets.tape());
     sum.add(
         "score_difference",
         1,
-        ScoreMatching.difference(
-            DIFFERENCE, nets, x, levels(noise), real.labels(settings.batch), noise));
+        settings.criticScore
+            ? ScoreMatching.difference(DIFFERENCE, nets, x, sigma, labels, noise)
+            : ScoreMatching.realScore(DIFFERENCE, nets, x, sigma, labels, noise));
     settings.embedding.addTo(sum, nets, x, real, noise);
     return sum.terms();
   }

@@ -61,8 +61,9 @@ final class ScoreMatching {
     return nets.tape().apply(form, x, byTeacher, byCritic);
   }
 
-  /// The score difference with the sample itself in the critic's place: how long its gradient
-  /// naturally is before a critic has learnt anything. Source: ours, to calibrate weights with.
+  /// The score difference with the sample itself in the critic's place: score distillation, and how
+  /// long the gradient naturally is before a critic has learnt anything, to calibrate weights with.
+  /// Source: DMD, figure 3 ("real score only"); as a measure ours.
   static Var realScore(
       ScoreDifference form, Nets nets, Var x, float[] sigma, int[] labels, Noise noise) {
     Var byTeacher = nets.denoise(Method.TEACHER, noise.add(x.detach(), sigma), sigma, labels);

@@ -45,6 +45,8 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
   /// @param guidanceHigh largest scale, drawn uniformly for every step (PG-SB); the smallest one
   ///   for a fixed scale
   /// @param labelDropout how often the critic is not told the class
+  /// @param criticScore whether the student is led away from its own score; else x stands in the
+  ///   critic's place, and there is none: score distillation (SDS), which seeks a mode
   /// @param lora the critic as adapters of the teacher, rank 0 for a whole network
   /// @param studentLora the student as adapters of the teacher, likewise; its model has plain
   ///   weights
@@ -55,6 +57,7 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
       double guidance,
       double guidanceHigh,
       double labelDropout,
+      boolean criticScore,
       LoraSpec lora,
       LoraSpec studentLora,
       AdamSpec student,
@@ -68,6 +71,7 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
             1,
             1,
             0.1,
+            true,
             LoraSpec.OFF,
             LoraSpec.OFF,
             new AdamSpec(3e-4, 0, 0.999, 1e-8, 0, 10, 20, 360),
@@ -112,6 +116,9 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
     if (settings.lora.on()) {
       controls.put("student_with_full_critic", "lora.rank=0");
     }
+    if (settings.criticScore) {
+      controls.put("student_without_critic_score", "critic_score=false");
+    }
     return controls;
   }
 
@@ -127,17 +134,19 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
 
   @Override
   public List<Role> roles() {
-    return List.of(
-        Role.frozen(TEACHER, network),
-        settings.studentLora.of(STUDENT, network, settings.student, true),
-        settings.lora.of(CRITIC, network, settings.critic, false));
+    Role teacher = Role.frozen(TEACHER, network);
+    Role student = settings.studentLora.of(STUDENT, network, settings.student, true);
+    return settings.criticScore
+        ? List.of(teacher, student, settings.lora.of(CRITIC, network, settings.critic, false))
+        : List.of(teacher, student);
   }
 
   @Override
   public List<Phase> phases() {
-    return List.of(
-        new Phase(STUDENT, 1, Set.of(STUDENT), this::student),
-        new Phase(CRITIC, 1, Set.of(CRITIC), this::critic));
+    Phase student = new Phase(STUDENT, 1, Set.of(STUDENT), this::student);
+    return settings.criticScore
+        ? List.of(student, new Phase(CRITIC, 1, Set.of(CRITIC), this::critic))
+        : List.of(student);
   }
 
   private Terms student(Nets nets, Batch real, Noise noise) {
@@ -150,7 +159,10 @@ public record SwiftBrush(DiffusionNet network, Settings settings, double sigmaDa
                 * Philox.uniform(noise.key(Purpose.TIME), 0);
     Var noised = noise.add(x.detach(), sigma);
     Var byTeacher = ScoreMatching.guided(nets, TEACHER, noised, sigma, labels, scale);
-    Var byCritic = ScoreMatching.guided(nets, CRITIC, noised, sigma, labels, scale);
+    Var byCritic =
+        settings.criticScore
+            ? ScoreMatching.guided(nets, CRITIC, noised, sigma, labels, scale)
+            : x.detach();
     return WeightedSum.single(
         "score_difference", ScoreMatching.variational(x, byTeacher, byCritic, sigma));
   }

@@ -54,8 +54,12 @@ class DiffInstructTest implements MethodStepTest {
   private record Seen(double[] x, double[] byTeacher, double[] byCritic) {}
 
   private static Seen seen(Stage stage) {
+    return seen(stage, 1, Method.CRITIC);
+  }
+
+  private static Seen seen(Stage stage, int phase, String critic) {
     return stage.with(nets -> {
-      Noise noise = stage.noise(1);
+      Noise noise = stage.noise(phase);
       int[] labels = stage.batch().labels(BATCH);
       Var x = images(stage, nets, noise);
       float[] sigma = noise.logNormal(BATCH, -1.2, 1.2);
@@ -63,7 +67,7 @@ class DiffInstructTest implements MethodStepTest {
       return new Seen(
           doubles(x),
           doubles(nets.denoise(Method.TEACHER, noised, sigma, labels)),
-          doubles(nets.denoise(Method.CRITIC, noised, sigma, labels)));
+          doubles(nets.denoise(critic, noised, sigma, labels)));
     });
   }
 
@@ -112,6 +116,23 @@ class DiffInstructTest implements MethodStepTest {
 
       assertThat(slope).isCloseTo(norm(gradient), within(0.01 * norm(gradient)));
     }
+  }
+
+  /// Score distillation: the gradient of `sum (x - D_teacher) x / N`, and no critic to train.
+  @Test
+  void withoutTheCriticsScoreTheSampleStandsInItsPlace() {
+    try (Stage stage = new Stage(recipe("diff_instruct.critic_score=false"))) {
+      Seen seen = seen(stage, 0, Method.TEACHER);
+      double expected = 0;
+      for (int i = 0; i < seen.x.length; i++) {
+        expected += Math.pow(seen.x[i] - seen.byTeacher[i], 2) / (2 * BATCH);
+      }
+
+      assertThat(stage.phase(0).parts().get("score_difference"))
+          .isCloseTo(expected, within(1e-5 * expected));
+    }
+    assertThat(take("diff_instruct.critic_score=false").before())
+        .containsOnlyKeys(Method.TEACHER, Method.STUDENT);
   }
 
   @Test

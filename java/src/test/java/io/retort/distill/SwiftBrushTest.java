@@ -114,6 +114,36 @@ class SwiftBrushTest implements MethodStepTest {
     }
   }
 
+  /// Score distillation: `mean((sigma / (1 + sigma^2) (x - D_teacher))^2) / 2`, and no critic to
+  /// train.
+  @Test
+  void withoutTheCriticsScoreTheSampleStandsInItsPlace() {
+    try (Stage stage = new Stage(recipe("swiftbrush.critic_score=false"))) {
+      double expected =
+          stage.with(nets -> {
+            Noise noise = stage.noise(0);
+            Var x = images(stage, nets, noise);
+            float[] sigma = noise.bins(KarrasSigmas.EDM, BATCH, 1000, 0.02, 0.98);
+            double scale = 1.5 + 1.5 * Philox.uniform(noise.key(Purpose.TIME), 0);
+            Var noised = noise.add(x, sigma);
+            double[] clean = doubles(x);
+            double[] teacher =
+                guided(nets, Method.TEACHER, noised, sigma, stage.batch().labels(), scale);
+            double sum = 0;
+            for (int i = 0; i < clean.length; i++) {
+              double s = sigma[i / (clean.length / BATCH)];
+              sum += Math.pow(s / (1 + s * s) * (clean[i] - teacher[i]), 2) / 2 / clean.length;
+            }
+            return sum;
+          });
+
+      assertThat(stage.phase(0).parts().get("score_difference"))
+          .isCloseTo(expected, within(1e-4 * expected));
+    }
+    assertThat(take("swiftbrush.critic_score=false").before())
+        .containsOnlyKeys(Method.TEACHER, Method.STUDENT);
+  }
+
   @Test
   void theStudentFollowsTheDirection() {
     try (Stage stage = new Stage(recipe()).perturbed(Method.CRITIC, 0.05)) {
