@@ -4,7 +4,8 @@
 #
 #   recipes/evidence/embedding-search.sh [RUNS]     about an hour on two cores, one thread a run; runs that are in the folder RUNS are kept
 #
-# Writes embedding-search.csv beside itself. METHODS, SEEDS and JOBS in the environment change it.
+# Writes embedding-search.csv beside itself. METHODS, VARIANTS, SEEDS and JOBS in the environment change it; what is in RUNS of
+# any variant and seed is listed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 retort=${RETORT:-$here/../../retort}
@@ -28,8 +29,9 @@ change() {
     real-*) echo ".real_batch=${1#*-}" ;;
   esac
 }
-variants=(none default weight-0.1 weight-0.3 weight-3 weight-10 bank-norm_free bank-instance kernel-linear kernel-polynomial kernel-energy biased networks-4
-  width-128 depth-2 real-16 real-256)
+# shellcheck disable=SC2206
+variants=(${VARIANTS:-none default weight-0.1 weight-0.3 weight-3 weight-10 bank-norm_free bank-instance kernel-linear kernel-polynomial kernel-energy
+  biased networks-4 width-128 depth-2 real-16 real-256})
 
 one() {
   local method=$1 variant=$2 seed=$3 run=$runs/$1-$2-$3 set
@@ -62,13 +64,10 @@ done | xargs -P "${JOBS:-2}" -L 1 bash -c 'one "$@"' one
 
 {
   printf 'method,variant,seed,frechet_lenet\n'
-  for seed in $seeds; do
-    for method in $methods; do
-      for variant in "${variants[@]}"; do
-        [[ ! -e $runs/$method-$variant-$seed/summary.json ]] || printf '%s,%s,%s,%s\n' "$method" "$variant" "$seed" "$(
-          tr -d ' \n' <"$runs/$method-$variant-$seed/summary.json" | sed -n 's/.*"name":"student"[^}]*"frechet_lenet":\([0-9.eE+-]*\).*/\1/p'
-        )"
-      done
-    done
+  for summary in "$runs"/*/summary.json; do
+    run=$(basename "$(dirname "$summary")")
+    method=${run%%-*} seed=${run##*-} variant=${run#*-}
+    printf '%s,%s,%s,%s\n' "$method" "${variant%-*}" "$seed" \
+      "$(tr -d ' \n' <"$summary" | sed -n 's/.*"name":"student"[^}]*"frechet_lenet":\([0-9.eE+-]*\).*/\1/p')"
   done
 } >"$here/embedding-search.csv"

@@ -47,7 +47,7 @@ compare() {
 
 one() {
   local set sets=() method
-  (($(date +%s) < until)) || return 0
+  [[ ! -e $runs/$1-$2.done ]] && (($(date +%s) < until)) || return 0
   method=$(sed -n 's/^method: *//p' "$here/../$1.yaml")
   for set in ${batch:+"$method.batch=$batch"} $(shortened "$1"); do
     sets+=(--set "$set")
