@@ -1,14 +1,16 @@
 package io.retort.backend;
 
+import static io.retort.backend.CpuNumbers.CPU;
+import static io.retort.backend.CpuNumbers.distance;
+import static io.retort.backend.CpuNumbers.floats;
+import static io.retort.backend.CpuNumbers.normal;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.retort.op.Backend;
 import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.Random;
-import java.util.stream.IntStream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -22,8 +24,6 @@ final class CpuAttentionTest {
   /// their softmax saturates, the gradient of q is a difference of nearly equal numbers, and the
   /// rounded output alone costs it 4e-3.
   private static final double BOUND = 3.9e-3;
-
-  private static final Backend CPU = CpuBackend.open();
 
   @ParameterizedTest
   @CsvSource({
@@ -42,10 +42,10 @@ final class CpuAttentionTest {
     try (Scope scope = new Scope(CPU.memory())) {
       var random = new Random(queries * 1000L + keys);
       int channels = heads * width;
-      Tensor q = normal(scope, random, Shape.of(n, queries, channels));
-      Tensor k = normal(scope, random, Shape.of(n, keys, channels));
-      Tensor v = normal(scope, random, Shape.of(n, keys, channels));
-      Tensor gradOut = normal(scope, random, q.shape());
+      Tensor q = normal(scope, random, Shape.of(n, queries, channels), DType.BF16);
+      Tensor k = normal(scope, random, Shape.of(n, keys, channels), DType.BF16);
+      Tensor v = normal(scope, random, Shape.of(n, keys, channels), DType.BF16);
+      Tensor gradOut = normal(scope, random, q.shape(), DType.BF16);
       Tensor out = scope.allocate(q.shape(), DType.BF16);
       Tensor lse = scope.allocate(Shape.of(n, heads, queries));
       CPU.attention().attention(q, k, v, heads, out, lse);
@@ -70,8 +70,8 @@ final class CpuAttentionTest {
     try (Scope scope = new Scope(CPU.memory())) {
       var random = new Random(tokens * 1000L + width);
       int channels = heads * width;
-      Tensor qkv = normal(scope, random, Shape.of(n, tokens, 3 * channels));
-      Tensor gradOut = normal(scope, random, Shape.of(n, tokens, channels));
+      Tensor qkv = normal(scope, random, Shape.of(n, tokens, 3 * channels), DType.BF16);
+      Tensor gradOut = normal(scope, random, Shape.of(n, tokens, channels), DType.BF16);
       Tensor out = scope.allocate(gradOut.shape(), DType.BF16);
       Tensor lse = scope.allocate(Shape.of(n, heads, tokens));
       CPU.attention().selfAttention(qkv, heads, out, lse);
@@ -174,24 +174,6 @@ final class CpuAttentionTest {
     }
   }
 
-  /// Normal(0, 1) in bfloat16.
-  private static Tensor normal(Scope scope, Random random, Shape shape) {
-    Tensor values = scope.allocate(shape);
-    Tensor rounded = scope.allocate(shape, DType.BF16);
-    float[] drawn = new float[Math.toIntExact(shape.elements())];
-    for (int i = 0; i < drawn.length; i++) {
-      drawn[i] = (float) random.nextGaussian();
-    }
-    CPU.elementwise().cast(values.set(drawn), rounded);
-    return rounded;
-  }
-
-  private static float[] floats(Scope scope, Tensor rounded) {
-    Tensor values = scope.allocate(rounded.shape());
-    CPU.elementwise().cast(rounded, values);
-    return values.floats();
-  }
-
   /// Block `index` of each token's three.
   private static float[] block(float[] packed, int channels, int index) {
     float[] block = new float[packed.length / 3];
@@ -199,16 +181,5 @@ final class CpuAttentionTest {
       block[i] = packed[i / channels * 3 * channels + index * channels + i % channels];
     }
     return block;
-  }
-
-  private static double distance(float[] actual, double[] exact) {
-    double error =
-        IntStream.range(0, exact.length).mapToDouble(i -> square(actual[i] - exact[i])).sum();
-    double size = IntStream.range(0, exact.length).mapToDouble(i -> square(exact[i])).sum();
-    return Math.sqrt(error / size);
-  }
-
-  private static double square(double value) {
-    return value * value;
   }
 }

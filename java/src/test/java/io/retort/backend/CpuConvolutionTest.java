@@ -1,15 +1,17 @@
 package io.retort.backend;
 
+import static io.retort.backend.CpuNumbers.CPU;
+import static io.retort.backend.CpuNumbers.distance;
+import static io.retort.backend.CpuNumbers.floats;
+import static io.retort.backend.CpuNumbers.normal;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.retort.op.Backend;
 import io.retort.op.Conv2d;
 import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
 import java.util.Random;
-import java.util.stream.IntStream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -22,8 +24,6 @@ final class CpuConvolutionTest {
 
   /// Relative L2 of float32 sums whose transforms cost a digit.
   private static final double EXACT = 1e-5;
-
-  private static final Backend CPU = CpuBackend.open();
 
   @ParameterizedTest
   @CsvSource({
@@ -130,40 +130,5 @@ final class CpuConvolutionTest {
         y[to + o] += sum;
       }
     }
-  }
-
-  private static Tensor normal(Scope scope, Random random, Shape shape, DType type) {
-    Tensor values = scope.allocate(shape);
-    float[] drawn = new float[Math.toIntExact(shape.elements())];
-    for (int i = 0; i < drawn.length; i++) {
-      drawn[i] = (float) random.nextGaussian();
-    }
-    values.set(drawn);
-    if (type == DType.F32) {
-      return values;
-    }
-    Tensor rounded = scope.allocate(shape, type);
-    CPU.elementwise().cast(values, rounded);
-    return rounded;
-  }
-
-  private static float[] floats(Scope scope, Tensor stored) {
-    if (stored.dtype() == DType.F32) {
-      return stored.floats();
-    }
-    Tensor values = scope.allocate(stored.shape());
-    CPU.elementwise().cast(stored, values);
-    return values.floats();
-  }
-
-  private static double distance(float[] actual, double[] exact) {
-    double error =
-        IntStream.range(0, exact.length).mapToDouble(i -> square(actual[i] - exact[i])).sum();
-    double size = IntStream.range(0, exact.length).mapToDouble(i -> square(exact[i])).sum();
-    return Math.sqrt(error / size);
-  }
-
-  private static double square(double value) {
-    return value * value;
   }
 }
