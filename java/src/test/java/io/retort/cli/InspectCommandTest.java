@@ -60,7 +60,8 @@ class InspectCommandTest {
         .contains("layer.weight  F32    (2, 3)", "note", "hello", "2 tensors, 7 elements, 32 B");
   }
 
-  /// In the middle of its output `inspect` holds the header and nothing that grows with it.
+  /// In the middle of its output `inspect` holds what opening the file may take, twice its size,
+  /// and no listing: with one it was 2.6 times, without 1.65 as Maven runs it.
   @ParameterizedTest
   @ValueSource(strings = {"--json", "--debug"})
   void aListingOfManyTensorsIsNeverHeldAsAWhole(String option) throws IOException {
@@ -71,7 +72,7 @@ class InspectCommandTest {
     var console = new Console(new PrintStream(printed, false, UTF_8), System.err, false);
     assertThat(Main.run(console, "inspect", file.toString(), option)).isZero();
     assertThat(printed.seen).isGreaterThan(8_000_000);
-    assertThat(printed.live - before).isLessThan(3 * Files.size(file) / 2);
+    assertThat(printed.live - before).isLessThan(2 * Files.size(file));
   }
 
   private static long liveBytes() {
