@@ -21,7 +21,7 @@ count=${COUNT:-500}
 jobs=${JOBS:-2}
 recipes=${RECIPES:-$("$retort" methods --json | grep -o '"fashion-mnist-[a-z0-9-]*"' | tr -d '"' | sort -u |
   grep -v -e teacher -e metric-net -e unet2d -e dit)}
-until=$(($(date +%s) + ${SECONDS_AT_MOST:-1000000}))
+deadline=$(($(date +%s) + ${SECONDS_AT_MOST:-1000000}))
 mkdir -p "$runs" "$out"
 
 # What a recipe says in steps or pairs for its own length, here shortened likewise.
@@ -47,7 +47,7 @@ compare() {
 
 one() {
   local set sets=() method
-  [[ ! -e $runs/$1-$2.done ]] && (($(date +%s) < until)) || return 0
+  [[ ! -e $runs/$1-$2.done ]] && (($(date +%s) < deadline)) || return 0
   method=$(sed -n 's/^method: *//p' "$here/../$1.yaml")
   for set in ${batch:+"$method.batch=$batch"} $(shortened "$1"); do
     sets+=(--set "$set")
@@ -66,7 +66,7 @@ if [[ $recipes == *snoopi* && ! -e $runs/teacher-guided/summary.json ]]; then
   "$retort" train fashion-mnist-teacher-guided --set precision=bfloat16 --out "$runs/teacher-guided" $options >/dev/null
 fi
 export -f one compare shortened
-export here runs steps batch count retort options until
+export here runs steps batch count retort options deadline
 for seed in $seeds; do
   for recipe in $recipes; do
     printf '%s %s\n' "$recipe" "$seed"
