@@ -1,6 +1,7 @@
 package io.retort.checkpoint;
 
 import io.retort.data.DataException;
+import io.retort.data.Printable;
 import java.io.IOException;
 import java.nio.file.Path;
 
@@ -8,7 +9,6 @@ import java.nio.file.Path;
 /// tensor if there is one, and the reason.
 public final class CheckpointException extends RuntimeException {
   private static final long serialVersionUID = 1L;
-  private static final int LONGEST_NAME = 80;
   private static final int LONGEST_REASON = 1000;
 
   private final transient Path file;
@@ -25,10 +25,10 @@ public final class CheckpointException extends RuntimeException {
   /// The same with `advice`: lines of our own, such as a program, that a reader needs beside the
   /// sentence.
   CheckpointException(Path file, String tensor, String reason, String advice) {
-    super(sentence(file, tensor, shortened(reason)));
+    super(sentence(file, tensor, Printable.line(reason, LONGEST_REASON)));
     this.file = file;
     this.tensor = tensor;
-    this.reason = shortened(reason);
+    this.reason = Printable.line(reason, LONGEST_REASON);
     this.advice = advice;
   }
 
@@ -63,22 +63,8 @@ public final class CheckpointException extends RuntimeException {
     return advice;
   }
 
-  private static String shortened(String reason) {
-    return reason.length() <= LONGEST_REASON
-        ? reason
-        : reason.substring(0, LONGEST_REASON - 3) + "...";
-  }
-
   private static String sentence(Path file, String tensor, String reason) {
-    return tensor.isEmpty()
-        ? file + ": " + reason
-        : file + ": tensor \"" + printable(tensor) + "\": " + reason;
-  }
-
-  /// Names come from files: control characters must not reach a terminal, and a megabyte of name
-  /// helps nobody.
-  static String printable(String name) {
-    String clean = name.replaceAll("[\\p{Cntrl}\\p{Cf}]", "?");
-    return clean.length() <= LONGEST_NAME ? clean : clean.substring(0, LONGEST_NAME - 3) + "...";
+    String where = tensor.isEmpty() ? "" : ": tensor \"" + Printable.name(tensor) + "\"";
+    return Printable.line(file + where + ": " + reason);
   }
 }

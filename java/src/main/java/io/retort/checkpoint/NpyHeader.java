@@ -1,5 +1,6 @@
 package io.retort.checkpoint;
 
+import io.retort.data.Printable;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -55,15 +56,14 @@ record NpyHeader(char kind, int itemBytes, boolean bigEndian, boolean fortranOrd
       while (!accept('}')) {
         String member = string();
         if (!members.add(member)) {
-          throw failure("'" + CheckpointException.printable(member) + "' appears twice");
+          throw failure("'" + Printable.name(member) + "' appears twice");
         }
         expect(':');
         switch (member) {
           case "descr" -> descr = descr();
           case "fortran_order" -> fortranOrder = bool();
           case "shape" -> shape = tuple();
-          default ->
-              throw failure("'" + CheckpointException.printable(member) + "' is not a member");
+          default -> throw failure("'" + Printable.name(member) + "' is not a member");
         }
         if (!accept(',')) {
           expect('}');
@@ -88,8 +88,7 @@ record NpyHeader(char kind, int itemBytes, boolean bigEndian, boolean fortranOrd
       }
       if (!Set.of("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
           .contains(type)) {
-        throw failure(
-            "the type '" + CheckpointException.printable(descr) + "' is not a plain number");
+        throw failure("the type '" + Printable.name(descr) + "' is not a plain number");
       }
       boolean nativeBig = ByteOrder.nativeOrder() == ByteOrder.BIG_ENDIAN;
       var header =

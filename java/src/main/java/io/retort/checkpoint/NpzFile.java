@@ -1,6 +1,7 @@
 package io.retort.checkpoint;
 
 import io.retort.data.DataException;
+import io.retort.data.Printable;
 import io.retort.data.ZipArchive;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -45,9 +46,7 @@ public final class NpzFile implements AutoCloseable {
     if (other.isPresent()) {
       zip.close();
       throw new CheckpointException(
-          file,
-          "",
-          "holds %s, which is no array".formatted(CheckpointException.printable(other.get())));
+          file, "", "holds %s, which is no array".formatted(Printable.name(other.get())));
     }
     return new NpzFile(zip);
   }

@@ -1,5 +1,6 @@
 package io.retort.checkpoint;
 
+import io.retort.data.Printable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -180,7 +181,7 @@ final class PickleMachine {
     if (known == null) {
       throw refused(
           "holds the Python object %s, which is never made; save the tensors alone with torch.save"
-                  .formatted(CheckpointException.printable(module + "." + name))
+                  .formatted(Printable.name(module + "." + name))
               + "(model.state_dict(), ..)");
     }
     return known;
@@ -250,9 +251,7 @@ final class PickleMachine {
       }
       charge(OBJECT_COST);
       if (dict.put(key, pairs.get(i + 1)) != null) {
-        throw refused(
-            "has the key %s twice in one dict"
-                .formatted(CheckpointException.printable(key.toString())));
+        throw refused("has the key %s twice in one dict".formatted(Printable.name(key.toString())));
       }
     }
   }

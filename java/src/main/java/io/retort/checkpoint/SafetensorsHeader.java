@@ -3,6 +3,7 @@ package io.retort.checkpoint;
 import io.retort.data.Json.JsonException;
 import io.retort.data.JsonNames;
 import io.retort.data.JsonReader;
+import io.retort.data.Printable;
 import java.nio.file.Path;
 import java.util.AbstractList;
 import java.util.Arrays;
@@ -243,7 +244,7 @@ final class SafetensorsHeader {
         }
       }
       throw new CheckpointException(
-          file, in.text(name), "unknown dtype " + CheckpointException.printable(in.text(token)));
+          file, in.text(name), "unknown dtype " + Printable.name(in.text(token)));
     }
 
     private int readNaturals(JsonReader in, int name, String member, long[] numbers) {

@@ -1,6 +1,7 @@
 package io.retort.checkpoint;
 
 import io.retort.data.Json;
+import io.retort.data.Printable;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
@@ -91,7 +92,7 @@ public final class SafetensorsShards implements TensorFile {
           file,
           name,
           "a shard must be the name of a file beside the index, got "
-              + CheckpointException.printable(String.valueOf(value)));
+              + Printable.name(String.valueOf(value)));
     }
     SafetensorsReader reader = shards.get(shard);
     if (reader == null) {

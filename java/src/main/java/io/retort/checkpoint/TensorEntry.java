@@ -1,5 +1,6 @@
 package io.retort.checkpoint;
 
+import io.retort.data.Printable;
 import java.util.Arrays;
 
 /// One tensor as a safetensors header lists it: C order, little-endian, bytes `[begin, end)` of the
@@ -44,6 +45,6 @@ public record TensorEntry(String name, StorageType type, long[] shape, long begi
   /// For lists and messages, such as `conv.weight F32 [16, 3, 3, 3]`.
   @Override
   public String toString() {
-    return CheckpointException.printable(name) + " " + type + " " + Arrays.toString(shape);
+    return Printable.name(name) + " " + type + " " + Arrays.toString(shape);
   }
 }

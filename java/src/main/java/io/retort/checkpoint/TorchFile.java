@@ -4,6 +4,7 @@ import io.retort.checkpoint.PickleMachine.Storage;
 import io.retort.checkpoint.PickleMachine.Tuple;
 import io.retort.data.DataException;
 import io.retort.data.MappedFile;
+import io.retort.data.Printable;
 import io.retort.data.ZipArchive;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -230,7 +231,7 @@ public final class TorchFile implements TensorFile {
     String names =
         roots.keySet().stream()
             .limit(MOST_NAMED)
-            .map(CheckpointException::printable)
+            .map(Printable::name)
             .collect(Collectors.joining(", "));
     throw new CheckpointException(
         file,
@@ -241,7 +242,7 @@ public final class TorchFile implements TensorFile {
                 ? "holds several state dicts (%s); name one after a #, as in %s#%s"
                     .formatted(names, file.getFileName(), names.replaceFirst(",.*", ""))
                 : "holds no state dict of the name %s, only %s"
-                    .formatted(CheckpointException.printable(part), names));
+                    .formatted(Printable.name(part), names));
   }
 
   private void keepOnly(String root) {
@@ -308,7 +309,7 @@ public final class TorchFile implements TensorFile {
                     file,
                     name,
                     "lies in the storage %s, which is missing"
-                        .formatted(CheckpointException.printable(storage.key()))));
+                        .formatted(Printable.name(storage.key()))));
     if (entry.size() != storage.elements() * storage.type().bits() / 8) {
       throw new CheckpointException(
           file,

@@ -7,6 +7,7 @@ import io.retort.checkpoint.AtomicFile;
 import io.retort.checkpoint.CheckpointException;
 import io.retort.data.DataException;
 import io.retort.data.Json.JsonException;
+import io.retort.data.Printable;
 import io.retort.op.UnsupportedOpException;
 import io.retort.recipe.RecipeException;
 import io.retort.report.RunException;
@@ -32,7 +33,7 @@ record ExitStatus(int code, String sentence, String advice) {
   static ExitStatus of(Throwable failure) {
     int code = failure instanceof UsageException ? USAGE : FAILURE;
     String advice = failure instanceof CheckpointException refused ? refused.advice() : "";
-    return new ExitStatus(code, TextTable.printable(explain(failure)), advice);
+    return new ExitStatus(code, Printable.line(explain(failure).strip()), advice);
   }
 
   private static String explain(Throwable failure) {

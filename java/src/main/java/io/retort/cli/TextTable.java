@@ -1,5 +1,6 @@
 package io.retort.cli;
 
+import io.retort.data.Printable;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
@@ -83,19 +84,7 @@ final class TextTable {
   }
 
   private static String cell(Object value) {
-    return shortened(printable(value.toString()));
-  }
-
-  /// The text on one line, without characters that could move a cursor or hide a name.
-  static String printable(String text) {
-    if (text.chars().allMatch(c -> c > ' ' && c < 0x7f)) {
-      return text;
-    }
-    return text.replaceAll("\\s*\\R\\s*", " ").replaceAll("[\\p{Cntrl}\\p{Cf}]", "?").strip();
-  }
-
-  private static String shortened(String text) {
-    return text.length() <= LONGEST_CELL ? text : text.substring(0, LONGEST_CELL - 3) + "...";
+    return Printable.line(value.toString().strip(), LONGEST_CELL);
   }
 
   /// `1.5 KB`, `93.4 MB`: decimal units, as disks are sold.

@@ -20,9 +20,9 @@ public final class DataException extends RuntimeException {
   }
 
   DataException(String file, String reason, @Nullable Throwable cause) {
-    super(file + ": " + reason, cause);
+    super(Printable.line(file + ": " + reason), cause);
     this.file = file;
-    this.reason = reason;
+    this.reason = Printable.line(reason);
   }
 
   /// The sentence for a failed read of `path`.

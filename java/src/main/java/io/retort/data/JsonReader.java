@@ -139,7 +139,8 @@ public final class JsonReader {
     int token = stringToken();
     if (!checked) {
       if (!names.get(depth - 1).add(token)) {
-        throw failure("the name \"" + abbreviated(text(token)) + "\" appears twice in one object");
+        throw failure(
+            "the name \"" + Printable.name(text(token)) + "\" appears twice in one object");
       }
       inner += depth > 1 ? 1 : 0;
       if (++held > maxNames || inner > maxInner) {
@@ -210,7 +211,7 @@ public final class JsonReader {
   public long integer() {
     int start = skipNumber();
     if (!isInteger(start)) {
-      throw failure("an integer must be here, got " + abbreviated(literal(start)));
+      throw failure("an integer must be here, got " + Printable.name(literal(start)));
     }
     boolean negative = utf8[start] == '-';
     long value = 0;
@@ -220,7 +221,7 @@ public final class JsonReader {
       }
       return negative ? value : Math.negateExact(value);
     } catch (ArithmeticException _) {
-      throw failure("the integer " + abbreviated(literal(start)) + " exceeds 64 bits");
+      throw failure("the integer " + Printable.name(literal(start)) + " exceeds 64 bits");
     }
   }
 
@@ -245,7 +246,7 @@ public final class JsonReader {
     }
     double value = Double.parseDouble(literal);
     if (!Double.isFinite(value)) {
-      throw failure("the number " + abbreviated(literal) + " exceeds 64 bits");
+      throw failure("the number " + Printable.name(literal) + " exceeds 64 bits");
     }
     return value;
   }
@@ -397,11 +398,6 @@ public final class JsonReader {
         throw failure("'" + word + "' must be here");
       }
     }
-  }
-
-  private static String abbreviated(String text) {
-    String printable = text.replaceAll("\\p{Cntrl}", "?");
-    return printable.length() <= 60 ? printable : printable.substring(0, 57) + "...";
   }
 
   private JsonException failure(String what) {

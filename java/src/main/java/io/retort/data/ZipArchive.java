@@ -164,7 +164,7 @@ public final class ZipArchive implements AutoCloseable {
     return find(name)
         .orElseThrow(() ->
             new DataException(
-                file().toString(), "must hold " + printable(name) + ", but does not"));
+                file().toString(), "must hold " + Printable.name(name) + ", but does not"));
   }
 
   private void readDirectory() {
@@ -438,12 +438,7 @@ public final class ZipArchive implements AutoCloseable {
   }
 
   private String inside(String name) {
-    return file() + ": " + printable(name);
-  }
-
-  private static String printable(String name) {
-    String clean = name.replaceAll("[\\p{Cntrl}\\p{Cf}]", "?");
-    return clean.length() <= 80 ? clean : clean.substring(0, 77) + "...";
+    return file() + ": " + Printable.name(name);
   }
 
   @Override

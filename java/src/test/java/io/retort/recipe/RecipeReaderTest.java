@@ -107,6 +107,20 @@ class RecipeReaderTest {
     refused(yaml, sentence);
   }
 
+  @Test
+  void whatWasGivenIsShownOnOneLine() {
+    refused(
+        "precision: 'float32\n\n  and more'",
+        "my.yaml:1: precision: must be one of float32, bfloat16, got \"float32 and more\"");
+    assertThatThrownBy(() -> read("\"two\\nlines \\e[2J\": 1"))
+        .hasMessageStartingWith("my.yaml:1: two?lines ?[2J: is unknown; ")
+        .hasMessageNotContaining("\n");
+    refused(
+        "method: \"dmd\\u202e2\"",
+        "my.yaml:1: method must be one of %s, got \"dmd?2\""
+            .formatted(String.join(", ", Methods.names())));
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"dmd3", "DMD2", "\"\""})
   void aMethodIsOneOfTheList(String name) {
