@@ -1,6 +1,7 @@
 package io.retort.bench;
 
 import java.util.List;
+import java.util.Optional;
 
 /// One line of the table of [StepBench]: work that every contestant does, and how it is sampled.
 ///
@@ -20,7 +21,9 @@ public record BenchRow(String name, int times, int every, int checks, double tol
   ///
   /// @param worker Retort's main class
   /// @param script PyTorch's, in `bench/peers/pytorch`
-  public record Suite(String name, String worker, String script, List<BenchRow> rows) {}
+  /// @param libtorch libtorch's main class, in `bench/peers/libtorch`; absent where it does no row
+  public record Suite(
+      String name, String worker, String script, Optional<String> libtorch, List<BenchRow> rows) {}
 
   /// Whole steps of the small U-Net of [StepSpec].
   public static final Suite STEPS =
@@ -28,6 +31,7 @@ public record BenchRow(String name, int times, int every, int checks, double tol
           "steps",
           RetortStep.class.getName(),
           "steps.py",
+          Optional.of("io.retort.bench.libtorch.TorchStep"),
           List.of(
               new BenchRow("unet_forward_fp32", 1, 1, 4, FLOAT32),
               new BenchRow("unet_train_fp32", 1, 1, 4, FLOAT32),
@@ -44,6 +48,7 @@ public record BenchRow(String name, int times, int every, int checks, double tol
           "ops",
           RetortOps.class.getName(),
           "cpu_ops.py",
+          Optional.of("io.retort.bench.libtorch.TorchConvolutions"),
           List.of(
               op("gemm_2048_fp32", 2),
               op("gemm_2048_bf16", 4),
@@ -72,6 +77,7 @@ public record BenchRow(String name, int times, int every, int checks, double tol
           "models",
           RetortModel.class.getName(),
           "models.py",
+          Optional.empty(),
           List.of(
               new BenchRow("edm_denoise_fp32", 1, 1, 1, FLOAT32),
               new BenchRow("edm_denoise_bf16", 1, 1, 1, BFLOAT16)));

@@ -253,10 +253,10 @@ public final class StepBench implements Callable<Integer> {
     Path peer = home.resolve("bench/peers/libtorch/target");
     if (device.equals("cuda")) {
       System.err.println("libtorch is no peer on cuda: its natives here are the processor's");
-    } else if (suite != BenchRow.STEPS) {
-      System.err.println("libtorch is no peer of " + suiteName + ": steps and PyTorch compare it");
+    } else if (suite.libtorch().isEmpty()) {
+      System.err.println("libtorch is no peer of " + suiteName);
     } else if (Files.isDirectory(peer.resolve("lib"))) {
-      addBoth(starts, "libtorch", libtorch(peer), spec);
+      addBoth(starts, "libtorch", libtorch(peer, suite.libtorch().get()), spec);
     } else {
       System.err.println("peer not present: libtorch; mvn package -Ppeer builds it");
     }
@@ -307,11 +307,9 @@ public final class StepBench implements Callable<Integer> {
     }
   }
 
-  private static List<String> libtorch(Path target) {
+  private static List<String> libtorch(Path target, String main) {
     List<String> command =
-        java(
-            target.resolve("classes") + ":" + target.resolve("lib") + "/*",
-            "io.retort.bench.libtorch.TorchStep");
+        java(target.resolve("classes") + ":" + target.resolve("lib") + "/*", main);
     command.addAll(
         1,
         List.of(

@@ -127,7 +127,7 @@ public record StepSpec(int batch, int resolution, int channels, int threads) {
   }
 
   /// Number `i` of a stream, uniform in [-1, 1): SplitMix64's finaliser.
-  static double uniform(int stream, int i) {
+  public static double uniform(int stream, int i) {
     long z = ((long) stream << 32) + i + 0x9e3779b97f4a7c15L;
     z = (z ^ (z >>> 30)) * 0xbf58476d1ce4e5b9L;
     z = (z ^ (z >>> 27)) * 0x94d049bb133111ebL;

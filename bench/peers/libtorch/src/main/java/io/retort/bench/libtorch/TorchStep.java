@@ -47,12 +47,17 @@ public final class TorchStep implements StepWorker {
   /// @param arguments of [StepSpec#parse]; `channels_last` for that layout instead of PyTorch's
   ///   default
   public static void main(String... arguments) throws IOException {
-    boolean last = List.of(arguments).contains("channels_last");
     StepWorker.serve(
         new TorchStep(
             Loader.getVersion("org.bytedeco", "pytorch"),
             StepSpec.parse(arguments),
-            last ? MemoryFormat.ChannelsLast : MemoryFormat.Contiguous));
+            format(arguments)));
+  }
+
+  static MemoryFormat format(String... arguments) {
+    return List.of(arguments).contains("channels_last")
+        ? MemoryFormat.ChannelsLast
+        : MemoryFormat.Contiguous;
   }
 
   @Override
