@@ -83,7 +83,7 @@ public final class TorchConvolutions implements StepWorker {
 
   private static Supplier<Tensor> gradient(Tensor gradOut, Tensor x, Tensor weight, boolean data) {
     var none = new LongArrayRefOptional();
-    var wanted = new BoolPointer(data, !data, false);
+    BoolPointer wanted = new BoolPointer(3).put(0, data).put(1, !data).put(2, false);
     return () -> {
       var gradients =
           torch.convolution_backward(
