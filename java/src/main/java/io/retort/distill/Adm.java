@@ -42,7 +42,7 @@ public record Adm(
               + " (DMDX)",
           "Lu et al. 2025, arXiv 2507.18569",
           List.of("fashion-mnist-adm"),
-          "recipes/evidence/METHODS.md, one seed",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) ->
               new Adm(
@@ -112,7 +112,7 @@ public record Adm(
             Matching.ADVERSARIAL,
             64,
             FeatureGan.DEFAULT,
-            new AdamSpec(2e-4, 0, 0.99, 1e-8, 0, 10, 20, 360),
+            new AdamSpec(5e-5, 0, 0.99, 1e-8, 0, 10, 20, 360),
             new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 360));
 
     public Settings {

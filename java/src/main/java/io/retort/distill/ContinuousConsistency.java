@@ -41,7 +41,7 @@ public record ContinuousConsistency(DiffusionNet network, Settings settings, dou
           "one- or few-step student: consistency in continuous time (sCD, sCT)",
           "Lu & Song 2024, arXiv 2410.11081",
           List.of("fashion-mnist-scd", "fashion-mnist-sct"),
-          "recipes/evidence/METHODS.md, one seed",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) ->
               new ContinuousConsistency(inputs.teacher(), settings, inputs.sigmaData()),

@@ -39,7 +39,7 @@ public record FlashDmd(DiffusionNet network, Settings settings, double sigmaData
           "few-step student: score difference for much noise, GAN for little, then preferences",
           "2025, arXiv 2511.20549",
           List.of("fashion-mnist-flash-dmd"),
-          "recipes/evidence/METHODS.md, one seed",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new FlashDmd(inputs.teacher(), settings, inputs.sigmaData()),
           FlashDmd::ablations);
@@ -93,7 +93,7 @@ public record FlashDmd(DiffusionNet network, Settings settings, double sigmaData
             2,
             0.5,
             true,
-            0.01,
+            0.1,
             0.97,
             700,
             5,

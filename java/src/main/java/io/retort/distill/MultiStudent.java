@@ -36,7 +36,7 @@ public record MultiStudent(DiffusionNet network, Settings settings, double sigma
           "several one-step students, each for a part of the classes, smaller ones too",
           "Song et al. 2024, arXiv 2410.23274",
           List.of("fashion-mnist-msd", "fashion-mnist-msd-small"),
-          "recipes/evidence/METHODS.md, one seed",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new MultiStudent(inputs.teacher(), settings, inputs.sigmaData()),
           MultiStudent::ablations);

@@ -36,7 +36,7 @@ public record NitroFusion(DiffusionNet network, Settings settings) implements Me
           "one- or few-step student: GAN with a pool of heads on the teacher's features, refreshed",
           "Chen et al. 2024, arXiv 2412.02030",
           List.of("fashion-mnist-nitrofusion"),
-          "recipes/evidence/METHODS.md, one seed",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new NitroFusion(inputs.teacher(), settings),
           NitroFusion::ablations);

@@ -34,7 +34,7 @@ public record TwinFlow(DiffusionNet network, Settings settings) implements Metho
           "one-step student that is its own critic at negative times, without a teacher",
           "2025, arXiv 2512.05150",
           List.of("fashion-mnist-twinflow"),
-          "recipes/evidence/METHODS.md, one seed",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new TwinFlow(inputs.teacher(), settings),
           TwinFlow::ablations);

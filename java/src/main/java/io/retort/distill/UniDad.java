@@ -32,7 +32,7 @@ public record UniDad(DiffusionNet network, Settings settings, double sigmaData) 
           "few-step student of a new domain from a few images: two teachers and a GAN",
           "2025, arXiv 2511.18281",
           List.of("fashion-mnist-uni-dad"),
-          "recipes/evidence/METHODS.md, one seed",
+          "recipes/evidence/METHODS.md",
           Settings.DEFAULT,
           (settings, inputs) -> new UniDad(inputs.teacher(), settings, inputs.sigmaData()),
           UniDad::ablations);

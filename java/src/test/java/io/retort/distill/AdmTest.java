@@ -54,6 +54,7 @@ class AdmTest implements MethodStepTest {
         "gan.optimizer.warmup=0",
         "gan.optimizer.cooldown=0",
         "gan.optimizer.eps=0.01",
+        "student.lr=2e-4",
         "student.warmup=0",
         "student.cooldown=0",
         "student.eps=0.01",
