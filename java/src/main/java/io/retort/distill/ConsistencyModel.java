@@ -155,6 +155,16 @@ public record ConsistencyModel(DiffusionNet network, Settings settings, long ste
     if (settings.decay > 0) {
       controls.put("student_without_target", "decay=0");
     }
+    String last =
+        switch (settings.curve) {
+          case FIXED -> "";
+          case CT, ICT ->
+              settings.firstScales < settings.scales ? "first_scales=" + settings.scales : "";
+          case ECM -> settings.stages > 1 ? "stages=1" : "";
+        };
+    if (!last.isEmpty()) {
+      controls.put("student_without_curriculum", last);
+    }
     if (settings.source == Source.TEACHER) {
       controls.put("student_from_data", "source=data");
     }

@@ -3,10 +3,13 @@ package io.retort.distill;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.retort.MethodStepTest;
+import io.retort.recipe.BuiltIn;
 import io.retort.recipe.Recipe;
 import io.retort.recipe.RecipeReader;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /// Every method of the list is tested.
 class MethodsTest {
@@ -38,6 +41,34 @@ class MethodsTest {
                   .as(control)
                   .isNotEqualTo(recipe.settings()));
     }
+  }
+
+  /// What a recipe changes may have an ablation that the defaults have not.
+  @Test
+  void ablationsOfRecipesAreSettings() {
+    for (MethodKind<?> kind : Methods.ALL) {
+      for (String name : kind.recipes()) {
+        Recipe recipe = builtIn(name);
+        kind.controls(recipe.settings())
+            .forEach((control, change) ->
+                assertThat(builtIn(name, kind.name() + "." + change).settings())
+                    .as("%s of %s", control, name)
+                    .isNotEqualTo(recipe.settings()));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"ict, first_scales=160", "ecm, stages=1"})
+  void aCurveThatComesNearerHasAnAblation(String name, String change) {
+    Recipe recipe = builtIn("fashion-mnist-" + name);
+
+    assertThat(ConsistencyModel.KIND.controls(recipe.settings()))
+        .containsEntry("student_without_curriculum", change);
+  }
+
+  private static Recipe builtIn(String name, String... sets) {
+    return RecipeReader.parse(name, BuiltIn.recipe(name), List.of(sets));
   }
 
   private static Class<?> test(Class<?> method) {
