@@ -112,7 +112,7 @@ public record Adm(
             Matching.ADVERSARIAL,
             64,
             FeatureGan.DEFAULT,
-            new AdamSpec(5e-5, 0, 0.99, 1e-8, 0, 10, 20, 360),
+            new AdamSpec(2e-5, 0, 0.99, 1e-8, 0, 10, 20, 360),
             new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 360));
 
     public Settings {

@@ -55,6 +55,7 @@ class FlashDmdTest implements MethodStepTest {
         "heads.optimizer.eps=0.01",
         "student.warmup=0",
         "student.cooldown=0",
+        "student.lr=3e-4",
         "student.eps=0.01",
         "critic.warmup=0",
         "critic.cooldown=0",
