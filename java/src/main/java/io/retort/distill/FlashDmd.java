@@ -100,7 +100,7 @@ public record FlashDmd(DiffusionNet network, Settings settings, double sigmaData
             1,
             new Rewards(1, 1, 16, Rewards.OFF.classifier()),
             FeatureGan.DEFAULT,
-            new AdamSpec(1e-4, 0, 0.99, 1e-8, 0, 10, 20, 360),
+            new AdamSpec(3e-5, 0, 0.99, 1e-8, 0, 10, 20, 360),
             new AdamSpec(5e-4, 0, 0.99, 1e-8, 0, 10, 20, 360));
 
     public Settings {
