@@ -8,6 +8,7 @@
 // limits    every extent at least 1
 // source    oneDNN matmul primitive. b is packed for every call where many rows win that back: 2048^3 1.04 times as fast
 //           on two cores of a Zen 4 (bf16 1.06), 32768 x 128 -> 128 1.04 to 1.08 (1.02); a 512^3 would lose 5 %
+//           (one run at real-time priority beside other work)
 #include "retort/matmul.h"
 
 #include <array>
