@@ -49,6 +49,10 @@ compare() {
 one() {
   local set sets=() method
   [[ ! -e $runs/$1-$2.done ]] && (($(date +%s) < deadline)) || return 0
+  until [[ $1 != fashion-mnist-snoopi || -e $runs/teacher-guided/summary.json ]]; do
+    kill -0 "$training" 2>/dev/null || { printf '%s has no teacher: see %s\n' "$1" "$runs/teacher-guided.log" >&2 && return 0; }
+    sleep 1
+  done
   method=$(sed -n 's/^method: *//p' "$here/../$1.yaml")
   for set in ${batch:+"$method.batch=$batch"} $(shortened "$1"); do
     sets+=(--set "$set")
@@ -61,13 +65,15 @@ one() {
   fi
 }
 
+training=''
 if [[ $recipes == *snoopi* && ! -e $runs/teacher-guided/summary.json ]]; then
   rm -rf "$runs/teacher-guided"
   # shellcheck disable=SC2086
-  "$retort" train fashion-mnist-teacher-guided --set precision=bfloat16 --out "$runs/teacher-guided" $options >/dev/null
+  "$retort" train fashion-mnist-teacher-guided --set precision=bfloat16 --out "$runs/teacher-guided" $options >/dev/null 2>"$runs/teacher-guided.log" &
+  training=$!
 fi
 export -f one compare shortened
-export here runs steps batch count retort options deadline
+export here runs steps batch count retort options deadline training
 for seed in $seeds; do
   for recipe in $recipes; do
     printf '%s %s\n' "$recipe" "$seed"
