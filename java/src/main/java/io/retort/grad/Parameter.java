@@ -11,6 +11,7 @@ public final class Parameter {
   private final Tensor value;
   private final long offset;
   private @Nullable Tensor gradient;
+  private long touched = -1; // by which of the owner's zeroings its gradient was last added to
 
   Parameter(Parameters owner, String name, Tensor value, long offset) {
     this.owner = owner;
@@ -49,5 +50,14 @@ public final class Parameter {
       gradient = made;
     }
     return made;
+  }
+
+  /// Whether nothing was added to the gradient since it was zeroed.
+  boolean untouched() {
+    return touched != owner.zeroings();
+  }
+
+  void touched() {
+    touched = owner.zeroings();
   }
 }

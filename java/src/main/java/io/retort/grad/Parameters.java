@@ -29,6 +29,7 @@ public final class Parameters implements AutoCloseable {
   private final Scope scope;
   private final Tensor values;
   private @Nullable Tensor gradients;
+  private long zeroings;
   private final SequencedMap<String, Parameter> byName = new LinkedHashMap<>();
   private final Map<String, Parameter> weights = new ConcurrentHashMap<>();
   private final Map<String, Parameter> biases = new ConcurrentHashMap<>();
@@ -172,6 +173,12 @@ public final class Parameters implements AutoCloseable {
 
   public void zeroGradients() {
     gradients().zero();
+    zeroings++;
+  }
+
+  /// How often the gradients were zeroed.
+  long zeroings() {
+    return zeroings;
   }
 
   /// The part of the gradient arena that begins at `offset`.

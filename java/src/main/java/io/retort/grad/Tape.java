@@ -10,6 +10,7 @@ import io.retort.tensor.Shape;
 import io.retort.tensor.ShapeException;
 import io.retort.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,8 +24,13 @@ import org.jspecify.annotations.Nullable;
 /// inputs. An empty set records nothing unless an input is [#tracked].
 public final class Tape {
 
+  /// An op, or with a sink what its gradients end in: that of a parameter, or of another value.
   private record Node(
-      @Nullable Op op, int[] inputs, Op.@Nullable Saved saved, @Nullable Tensor sink) {}
+      @Nullable Op op,
+      int[] inputs,
+      Op.@Nullable Saved saved,
+      @Nullable Tensor sink,
+      @Nullable Parameter parameter) {}
 
   private final Backend backend;
   private final Scope scope;
@@ -81,7 +87,11 @@ public final class Tape {
 
   /// A value whose gradient is wanted; it accumulates into `sink`, which the caller has zeroed.
   public Var tracked(Tensor value, Tensor sink) {
-    nodes.add(new Node(null, new int[0], null, sink));
+    return leaf(value, sink, null);
+  }
+
+  private Var leaf(Tensor value, Tensor sink, @Nullable Parameter parameter) {
+    nodes.add(new Node(null, new int[0], null, sink, parameter));
     return new Var(this, value, nodes.size() - 1);
   }
 
@@ -92,7 +102,9 @@ public final class Tape {
     if (used == null) {
       boolean trains = trained.contains(parameter.owner()) && !parameter.owner().fixes(parameter);
       used =
-          trains ? tracked(parameter.value(), parameter.gradient()) : constant(parameter.value());
+          trains
+              ? leaf(parameter.value(), parameter.gradient(), parameter)
+              : constant(parameter.value());
       parameters.put(parameter, used);
     }
     return used;
@@ -144,7 +156,7 @@ public final class Tape {
       return constant(output);
     }
     List<Tensor> extras = results.size() == 1 ? List.of() : results.subList(1, results.size());
-    nodes.add(new Node(op, sources, new Op.Saved(tensors, output, extras, wanted), null));
+    nodes.add(new Node(op, sources, new Op.Saved(tensors, output, extras, wanted), null, null));
     return new Var(this, output, nodes.size() - 1);
   }
 
@@ -166,16 +178,43 @@ public final class Tape {
       return;
     }
     walked = true;
-    backend.derived(() -> signature(output, gradient), () -> walk(output, gradient));
+    BitSet direct = direct(output);
+    backend.derived(
+        () -> signature(output, gradient, direct), () -> walk(output, gradient, direct));
+    for (Node node : nodes) {
+      if (node.parameter != null) {
+        node.parameter.touched();
+      }
+    }
   }
 
-  private void walk(Var output, Tensor gradient) {
+  /// The parameters whose gradient is one contribution to zeroes: the op that makes it writes it to
+  /// the arena itself, where more of them are added up.
+  private BitSet direct(Var output) {
+    int[] uses = new int[nodes.size()];
+    for (int i = 0; i <= output.node(); i++) {
+      Node node = nodes.get(i);
+      for (int k = 0; k < node.inputs.length; k++) {
+        if (requireNonNull(node.saved).needs(k)) {
+          uses[node.inputs[k]]++;
+        }
+      }
+    }
+    BitSet direct = new BitSet(nodes.size());
+    for (int i = 0; i <= output.node(); i++) {
+      Parameter parameter = nodes.get(i).parameter;
+      direct.set(i, parameter != null && uses[i] == 1 && parameter.untouched());
+    }
+    return direct;
+  }
+
+  private void walk(Var output, Tensor gradient, BitSet direct) {
     @Nullable Tensor[] gradients = new @Nullable Tensor[nodes.size()];
     gradients[output.node()] = gradient.view(scope, gradient.shape());
     for (int i = output.node(); i >= 0; i--) {
       Tensor incoming = gradients[i];
       if (incoming != null) {
-        propagate(nodes.get(i), incoming, gradients);
+        propagate(nodes.get(i), incoming, gradients, direct);
         gradients[i] = null;
         scope.release(incoming);
       }
@@ -183,9 +222,12 @@ public final class Tape {
   }
 
   /// What the kernels of [#walk] depend on.
-  private TapeSignature signature(Var output, Tensor gradient) {
+  private TapeSignature signature(Var output, Tensor gradient, BitSet direct) {
     TapeSignature signature = new TapeSignature();
     signature.add(output.node());
+    for (long word : direct.toLongArray()) {
+      signature.add(word);
+    }
     signature.add(gradient);
     for (Node node : nodes) {
       signature.add(node.op == null ? null : node.op.timeless());
@@ -207,14 +249,21 @@ public final class Tape {
     return signature;
   }
 
-  private void propagate(Node node, Tensor incoming, @Nullable Tensor[] gradients) {
+  private void propagate(Node node, Tensor incoming, @Nullable Tensor[] gradients, BitSet direct) {
     if (node.sink != null) {
-      backend.elementwise().accumulate(incoming, node.sink);
+      if (incoming.address() != node.sink.address()) { // else the op wrote it there
+        backend.elementwise().accumulate(incoming, node.sink);
+      }
       return;
     }
     Op.Saved saved = requireNonNull(node.saved);
+    @Nullable Tensor[] sinks = new @Nullable Tensor[node.inputs.length];
+    for (int i = 0; i < sinks.length; i++) {
+      sinks[i] =
+          saved.needs(i) && direct.get(node.inputs[i]) ? nodes.get(node.inputs[i]).sink : null;
+    }
     List<@Nullable Tensor> contributions =
-        requireNonNull(node.op).vjp(backend, scope, saved, incoming);
+        requireNonNull(node.op).vjp(backend, scope, saved.into(sinks), incoming);
     for (int i = 0; i < node.inputs.length; i++) {
       Tensor contribution = contributions.get(i);
       if (contribution != null && saved.needs(i)) {

@@ -119,8 +119,8 @@ public record Conv2d(int stride, int padding, int groups) implements Op {
       gradients[0] = gradX;
     }
     if (saved.needs(1) || (bias != null && saved.needs(2))) {
-      Tensor gradWeight = scope.allocate(weight.shape());
-      Tensor gradBias = bias == null ? null : scope.allocate(bias.shape());
+      Tensor gradWeight = saved.gradient(scope, 1);
+      Tensor gradBias = bias == null ? null : saved.gradient(scope, 2);
       backend.convolutions().conv2dWeightGradient(this, x, gradOut, gradWeight, gradBias);
       keepWanted(scope, saved, gradients, 1, gradWeight);
       if (gradBias != null) {

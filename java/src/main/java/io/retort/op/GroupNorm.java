@@ -84,8 +84,7 @@ public record GroupNorm(int groups, double eps, boolean silu) implements Op {
   public List<@Nullable Tensor> vjp(Backend backend, Scope scope, Saved saved, Tensor gradOut) {
     @Nullable Tensor[] gradients = new @Nullable Tensor[3];
     for (int i = 0; i < gradients.length; i++) {
-      Tensor input = saved.input(i);
-      gradients[i] = saved.needs(i) ? scope.allocate(input.shape(), input.dtype()) : null;
+      gradients[i] = saved.needs(i) ? saved.gradient(scope, i) : null;
     }
     backend
         .norms()

@@ -58,12 +58,12 @@ public record Linear() implements Op {
       gradients[0] = gradX;
     }
     if (saved.needs(1)) {
-      Tensor gradWeight = scope.allocate(weight.shape());
+      Tensor gradWeight = saved.gradient(scope, 1);
       backend.products().linearWeightGradient(x, gradOut, gradWeight);
       gradients[1] = gradWeight;
     }
     if (gradients.length > 2 && saved.needs(2)) {
-      Tensor gradBias = scope.allocate(saved.input(2).shape());
+      Tensor gradBias = saved.gradient(scope, 2);
       backend.products().linearBiasGradient(gradOut, gradBias);
       gradients[2] = gradBias;
     }

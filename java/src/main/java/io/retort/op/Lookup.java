@@ -45,7 +45,7 @@ public record Lookup() implements Op {
     if (!saved.needs(0)) {
       return Arrays.asList(null, null);
     }
-    Tensor gradient = scope.allocate(saved.input(0).shape());
+    Tensor gradient = saved.gradient(scope, 0);
     backend.embeddings().lookupGradient(saved.input(1), gradOut, gradient);
     return Arrays.asList(gradient, null);
   }

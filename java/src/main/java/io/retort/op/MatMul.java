@@ -68,8 +68,8 @@ public record MatMul(boolean transposeA, boolean transposeB) implements Op {
   public List<@Nullable Tensor> vjp(Backend backend, Scope scope, Saved saved, Tensor gradOut) {
     Tensor a = saved.input(0);
     Tensor b = saved.input(1);
-    Tensor gradA = saved.needs(0) ? scope.allocate(a.shape(), a.dtype()) : null;
-    Tensor gradB = saved.needs(1) ? scope.allocate(b.shape(), b.dtype()) : null;
+    Tensor gradA = saved.needs(0) ? saved.gradient(scope, 0) : null;
+    Tensor gradB = saved.needs(1) ? saved.gradient(scope, 1) : null;
     ProductKernels products = backend.products();
     if (gradA != null && transposeA) {
       products.matmul(b, transposeB, gradOut, true, gradA);

@@ -66,8 +66,8 @@ public sealed interface Op
   List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs);
 
   /// Vector-Jacobian product: one gradient per input, in order; null where `saved.needs(i)` is
-  /// false or the input is not differentiable. A returned tensor is new, or a view of `gradOut`,
-  /// never `gradOut` itself.
+  /// false or the input is not differentiable. A returned tensor is new, from [Saved#gradient], or
+  /// a view of `gradOut`, never `gradOut` itself.
   List<@Nullable Tensor> vjp(Backend backend, Scope scope, Saved saved, Tensor gradOut);
 
   /// Float64 reference of the output, slow and obvious, written from the paper.
@@ -94,9 +94,34 @@ public sealed interface Op
   /// Work of one forward run.
   Cost cost(List<Shape> inputs);
 
-  /// What the backward pass sees: inputs, output, extra saved tensors, and which input gradients
-  /// are wanted.
-  record Saved(List<Tensor> inputs, Tensor output, List<Tensor> extras, boolean[] wanted) {
+  /// What the backward pass sees: inputs, output, extra saved tensors, which input gradients are
+  /// wanted, and for each input where its gradient is kept, if that is known.
+  record Saved(
+      List<Tensor> inputs,
+      Tensor output,
+      List<Tensor> extras,
+      boolean[] wanted,
+      @Nullable Tensor[] sinks) {
+
+    public Saved(List<Tensor> inputs, Tensor output, List<Tensor> extras, boolean[] wanted) {
+      this(inputs, output, extras, wanted, new @Nullable Tensor[inputs.size()]);
+    }
+
+    /// The same with gradients kept there.
+    public Saved into(@Nullable Tensor[] sinks) {
+      return new Saved(inputs, output, extras, wanted, sinks);
+    }
+
+    /// A tensor for the gradient of input `index`, which [#vjp] writes completely and returns: new,
+    /// or a view of where the gradient is kept.
+    public Tensor gradient(Scope scope, int index) {
+      Tensor sink = sinks[index];
+      Tensor input = inputs.get(index);
+      return sink == null
+          ? scope.allocate(input.shape(), input.dtype())
+          : sink.view(scope, input.shape());
+    }
+
     public boolean needs(int index) {
       return wanted[index];
     }
