@@ -24,13 +24,15 @@ recipes=${RECIPES:-$("$retort" methods --json | grep -o '"fashion-mnist-[a-z0-9-
 deadline=$(($(date +%s) + ${SECONDS_AT_MOST:-1000000}))
 mkdir -p "$runs" "$out"
 
-# What a recipe says for its own length, here shortened likewise; rates for 900 steps of ADM and Flash-DMD are too small for 200.
+# What a recipe says for its own length, here shortened likewise; some students' rates for 900 steps are too small for 200.
 shortened() {
   case ${steps:+$1} in
     fashion-mnist-dmd) echo dmd.pairs=512 ;;
     fashion-mnist-sida) echo sid.critic_alone=20 sid.gan_from=60 ;;
     fashion-mnist-adm) echo adm.pairs=512 adm.pretraining=60 adm.student.lr=5e-5 ;;
+    fashion-mnist-dmd2-two-step) echo dmd2.student.lr=3e-4 ;;
     fashion-mnist-flash-dmd) echo flash_dmd.student.lr=3e-4 ;;
+    fashion-mnist-gndmr) echo gndm.student.lr=3e-4 ;;
     fashion-mnist-nitrofusion) echo nitrofusion.pairs=512 nitrofusion.warmup=40 ;;
     fashion-mnist-msd-small) echo msd.matching_steps=80 ;;
     fashion-mnist-scd | fashion-mnist-sct) echo scm.tangent_warmup=60 ;;
