@@ -48,7 +48,7 @@ final class CpuConvolutionTest {
       Tensor gradX = scope.allocate(x.shape(), type);
       Tensor gradWeight = scope.allocate(weight.shape());
       Tensor gradBias = scope.allocate(bias.shape());
-      CPU.convolutions().conv2d(conv, x, weight, bias, y);
+      CPU.convolutions().conv2d(conv, x, weight, bias, null, null, y);
       CPU.convolutions().conv2dDataGradient(conv, gradOut, weight, gradX);
       CPU.convolutions().conv2dWeightGradient(conv, x, gradOut, gradWeight, gradBias);
       var exact =
