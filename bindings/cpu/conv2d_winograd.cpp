@@ -17,6 +17,8 @@
 //           bf16  28x28 32->32  1.0/1.0/1.1 (1.1/1.2/1.6)     16x16 128->128  3.9/3.7/4.9 (5.3/5.1/5.9)
 //                 32x32 64->64  4.3/4.4/4.9 (5.8/5.9/7.1)     16x16 256->128  7.6/7.4/9.2 (10.4/10.3/11.6)
 //                 8x8 128->128  1.1/1.1/1.6 (1.3/1.3/1.5)     14x14 64->64    1.0/1.0/1.3 (1.0/1.0/1.3)
+//           tail, one thread of it, of the time with a pass of its own behind: shift .92 to .98, residual .94 to 1.0 (out of the
+//           caches what is left of it is reading the residual; asking for that during the products gained nothing)
 // limits    stride 1, padding 1, one group, channels in multiples of 16, any H and W
 // source    Lavin & Gray 2016, section 4.3 (matrices), points 0, 1, -1, 2, -2 and infinity
 #include "cpu/conv2d_winograd.h"

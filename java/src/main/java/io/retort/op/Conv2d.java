@@ -91,8 +91,9 @@ public record Conv2d(int stride, int padding, int groups, Tail tail) implements 
   private void requireTail(List<Shape> inputs, Shape y) {
     if (inputs.size() != SHIFT + tail.inputs()) {
       throw new ShapeException(
-          "conv2d: a tail needs x, weight, bias and %d inputs more, got %d inputs"
-              .formatted(tail.inputs(), inputs.size()));
+          "conv2d: its tail wants the inputs x, weight, bias%s%s, got %d inputs"
+              .formatted(
+                  tail.shifted ? ", shift" : "", tail.joined ? ", residual" : "", inputs.size()));
     }
     if (tail.shifted && !inputs.get(SHIFT).equals(Shape.of(y.dim(0), y.last()))) {
       throw new ShapeException(
