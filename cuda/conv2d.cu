@@ -555,7 +555,7 @@ __device__ __forceinline__ void direct_weights(const T* __restrict__ x, const T*
 
 // y = scale * (y + shift + residual); shift (images, channels) and residual, shaped like y, may be null.
 template <int N, class T>
-__device__ __forceinline__ void add_tail(const T* __restrict__ shift, const T* __restrict__ residual, float scale,
+__device__ __forceinline__ void add_tail(const float* __restrict__ shift, const T* __restrict__ residual, float scale,
                                          T* __restrict__ y, std::int64_t elements, std::int64_t image,
                                          std::int64_t channels) {
   for (std::int64_t i = rt_global_thread(); i < elements / N; i += rt_global_threads()) {
@@ -644,8 +644,8 @@ RT_CONV2D(f32, float, 64, 64, 32, 32)
                    pixels_of_part);                                                                                    \
   }                                                                                                                    \
   RT_KERNEL_OCCUPANCY(rt_conv2d_tail_##suffix, 256, 4,                                                                 \
-                      (const T* __restrict__ shift, const T* __restrict__ residual, float scale, T* __restrict__ y,    \
-                       std::int64_t elements, std::int64_t image, std::int64_t channels)) {                            \
+                      (const float* __restrict__ shift, const T* __restrict__ residual, float scale,                   \
+                       T* __restrict__ y, std::int64_t elements, std::int64_t image, std::int64_t channels)) {         \
     constexpr int kPack = 16 / static_cast<int>(sizeof(T));                                                            \
     if (channels % kPack == 0 && rt_aligned(shift, residual, y)) {                                                     \
       add_tail<kPack>(shift, residual, scale, y, elements, image, channels);                                           \

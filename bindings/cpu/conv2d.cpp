@@ -379,7 +379,7 @@ void pointwise_weight_gradient(const Conv& conv, const float* x, const float* dy
 
 }  // namespace
 
-rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bias, const void* shift,
+rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bias, const float* shift,
                             const void* residual, double scale, void* y, int64_t n, int64_t h, int64_t w, int64_t c_in,
                             int64_t c_out, int64_t kh, int64_t kw, int64_t stride, int64_t padding, int64_t groups,
                             int32_t dtype) {

@@ -8,18 +8,17 @@
 
 namespace rt {
 
-// The tail of a forward convolution; shift (N, Cout) and residual, shaped like y, are of the type of y, or null for none.
+// The tail of a forward convolution; shift (N, Cout) and residual, shaped like y and of its type, may be null for none.
 struct ConvTail {
-  const void* shift = nullptr;
+  const float* shift = nullptr;
   const void* residual = nullptr;
   float scale = 1.0f;
 
   bool any() const { return shift != nullptr || residual != nullptr || scale != 1.0f; }
 
   // The same seen from image `first` on, of so many elements and channels.
-  template <class T>
-  const T* shift_of(std::int64_t first, std::int64_t channels) const {
-    return shift == nullptr ? nullptr : static_cast<const T*>(shift) + first * channels;
+  const float* shift_of(std::int64_t first, std::int64_t channels) const {
+    return shift == nullptr ? nullptr : shift + first * channels;
   }
   template <class T>
   const T* residual_of(std::int64_t first, std::int64_t elements) const {
@@ -29,7 +28,7 @@ struct ConvTail {
 
 // y_i = scale * (y_i + shift_i + residual_i) for a row of n numbers; null adds nothing.
 template <class T>
-void finish_row(const T* shift, const T* residual, float scale, std::int64_t n, T* y) {
+void finish_row(const float* shift, const T* residual, float scale, std::int64_t n, T* y) {
   std::int64_t i = 0;
   for (; i + LANES <= n; i += LANES) {
     vec sum = load_vec(y + i);
@@ -55,7 +54,7 @@ inline void finish_images(const ConvTail& tail, std::int32_t dtype, std::int64_t
     using T = typename decltype(tag)::type;
     const std::int64_t elements = pixels * channels;
     for (std::int64_t image = first; image < first + count; ++image) {
-      const T* const shift = tail.shift_of<T>(image, channels);
+      const float* const shift = tail.shift_of(image, channels);
       const T* const residual = tail.residual_of<T>(image, elements);
       T* const out = static_cast<T*>(y) + image * elements;
       const std::int64_t row = shift == nullptr ? elements : channels;

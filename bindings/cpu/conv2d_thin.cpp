@@ -87,11 +87,11 @@ template <class T>
 void store_planes(const ThinConv& conv, const Buffers& buffers, const float* bias, const ConvTail& tail,
                   std::int64_t image, T* images) {
   const std::int64_t pixels = conv.thin_h * conv.thin_w;
-  const T* const shift = tail.shift_of<T>(image, conv.thin_c);
+  const float* const shift = tail.shift_of(image, conv.thin_c);
   const T* const residual = tail.residual_of<T>(image, pixels * conv.thin_c);
   T* const thin = images + image * pixels * conv.thin_c;
   for (std::int64_t c = 0; c < conv.thin_c; ++c) {
-    const float offset = (bias == nullptr ? 0.0f : bias[c]) + (shift == nullptr ? 0.0f : load(shift + c));
+    const float offset = (bias == nullptr ? 0.0f : bias[c]) + (shift == nullptr ? 0.0f : shift[c]);
     const float* plane = buffers.planes + c * pixels;
     for (std::int64_t p = 0; p < pixels; ++p) {
       const std::int64_t at = p * conv.thin_c + c;

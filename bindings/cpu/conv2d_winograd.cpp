@@ -233,7 +233,7 @@ void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, cons
   for (std::int64_t t = 0; t < tiles.size(block); ++t) {
     const std::int64_t tile = tiles.first(block) + t;
     const Window<kSide, T> window(tiles, tile, 0, channels, images, static_cast<T*>(nullptr));
-    const T* const shift = tail.shift_of<T>(tile / (tiles.down * tiles.across), channels);
+    const float* const shift = tail.shift_of(tile / (tiles.down * tiles.across), channels);
     for (std::int64_t c = 0; c < channels; c += LANES) {
       vec square[kPatch][kPatch];
       const float* from = points + t * channels + c;

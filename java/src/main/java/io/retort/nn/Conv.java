@@ -5,6 +5,7 @@ import io.retort.grad.Tape;
 import io.retort.grad.Var;
 import io.retort.op.Conv2d;
 import io.retort.op.Conv2d.Tail;
+import io.retort.tensor.DType;
 import io.retort.tensor.Shape;
 import java.util.stream.Stream;
 
@@ -37,7 +38,9 @@ public record Conv(
 
   /// The same plus `shift` `(N, out)`, a number for each sample and channel.
   public Var shifted(Tape tape, Parameters parameters, Var x, Var shift) {
-    return apply(tape, parameters, new Tail(true, false, 1), x, shift);
+    boolean exact = shift.value().dtype() == DType.F32;
+    return apply(
+        tape, parameters, new Tail(true, false, 1), x, exact ? shift : shift.cast(DType.F32));
   }
 
   /// The same plus `residual` `(N, H', W', out)`, and that times `scale`.

@@ -138,13 +138,13 @@ public record Conv2d(int stride, int padding, int groups, Tail tail) implements 
   @Override
   public List<Tensor> run(Backend backend, Scope scope, List<Tensor> inputs) {
     DType type = ElementTypes.floating(name(), inputs.getFirst());
-    ElementTypes.weights(name(), inputs.subList(0, Math.min(inputs.size(), SHIFT)), 1);
+    ElementTypes.weights(name(), inputs.subList(0, inputs.size() - (tail.joined ? 1 : 0)), 1);
     Tensor x = inputs.get(0);
     Tensor weight = inputs.get(1);
     Tensor shift = tail.shifted ? inputs.get(SHIFT) : null;
     Tensor residual = tail.joined ? inputs.getLast() : null;
-    for (Tensor added : inputs.subList(inputs.size() - tail.inputs(), inputs.size())) {
-      ElementTypes.require(name(), type, added);
+    if (residual != null) {
+      ElementTypes.require(name(), type, residual);
     }
     Tensor y = scope.allocate(output(x.shape(), weight.shape()), type);
     backend.convolutions().conv2d(this, x, weight, bias(inputs), shift, residual, y);
@@ -177,7 +177,7 @@ public record Conv2d(int stride, int padding, int groups, Tail tail) implements 
       }
     }
     if (tail.shifted && saved.needs(SHIFT)) {
-      Tensor gradShift = scope.allocate(saved.input(SHIFT).shape(), gradOut.dtype());
+      Tensor gradShift = scope.allocate(saved.input(SHIFT).shape());
       backend.reductions().sum(perSample(gradOut.shape()), gradSum, 1, gradShift);
       gradients[SHIFT] = gradShift;
     }
@@ -463,15 +463,13 @@ public record Conv2d(int stride, int padding, int groups, Tail tail) implements 
     Shape y = conv.output(x.shape(), weight);
     List<Input> inputs =
         new ArrayList<>(List.of(x, Input.normal(weight.dims()), Input.normal(outputs)));
-    List<Input> added = new ArrayList<>();
     if (conv.tail.shifted) {
-      added.add(Input.normal(y.dim(0), outputs));
+      inputs.add(Input.normal(y.dim(0), outputs));
     }
     if (conv.tail.joined) {
-      added.add(Input.normal(y.dims()));
+      Input residual = Input.normal(y.dims());
+      inputs.add(x.dtype() == DType.BF16 ? residual.bf16() : residual);
     }
-    boolean halved = x.dtype() == DType.BF16;
-    added.forEach(input -> inputs.add(halved ? input.bf16() : input));
     return Case.of(name, conv, inputs.toArray(Input[]::new));
   }
 

@@ -50,7 +50,7 @@ final class CpuConvolutionTest {
       Tensor gradBias = scope.allocate(bias.shape());
       CPU.convolutions().conv2d(conv, x, weight, bias, null, null, y);
       var tailed = new Conv2d(1, 1, 1, new Conv2d.Tail(true, true, 0.7));
-      Tensor shift = normal(scope, random, Shape.of(n, out), type);
+      Tensor shift = normal(scope, random, Shape.of(n, out), DType.F32);
       Tensor residual = normal(scope, random, gradOut.shape(), type);
       Tensor joined = scope.allocate(gradOut.shape(), type);
       CPU.convolutions().conv2d(tailed, x, weight, bias, shift, residual, joined);
@@ -61,7 +61,7 @@ final class CpuConvolutionTest {
               .of(floats(scope, x), weight.floats(), bias.floats(), floats(scope, gradOut));
       double bound = type == DType.BF16 ? ROUNDED : EXACT;
       assertThat(distance(floats(scope, y), exact.y)).as("y").isLessThan(bound);
-      double[] ended = ended(exact.y, floats(scope, shift), floats(scope, residual), out);
+      double[] ended = ended(exact.y, shift.floats(), floats(scope, residual), out);
       assertThat(distance(floats(scope, joined), ended)).as("with a tail").isLessThan(bound);
       assertThat(distance(floats(scope, gradX), exact.dx)).as("dx").isLessThan(bound);
       assertThat(distance(gradWeight.floats(), exact.dweight)).as("dweight").isLessThan(EXACT);

@@ -62,13 +62,17 @@ final class Conv2dTest {
   }
 
   @Test
-  void aTailsTypeIsThatOfTheImages() {
+  void aTailsTypesAreFloat32AndThatOfTheImages() {
     Var x = tape.constant(scope.allocate(X)).cast(DType.BF16);
     Var weight = tape.constant(scope.allocate(WEIGHT));
     Var bias = tape.constant(scope.allocate(BIAS));
-    Var shift = tape.constant(scope.allocate(SHIFT));
+    Var shift = tape.constant(scope.allocate(SHIFT)).cast(DType.BF16);
+    Var residual = tape.constant(scope.allocate(Shape.of(2, 4, 4, 5)));
 
     assertThatThrownBy(() -> tape.apply(shifted(), x, weight, bias, shift))
+        .isInstanceOf(DTypeException.class)
+        .hasMessageContaining("F32");
+    assertThatThrownBy(() -> tape.apply(joined(), x, weight, bias, residual))
         .isInstanceOf(DTypeException.class)
         .hasMessageContaining("BF16");
   }
