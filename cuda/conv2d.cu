@@ -13,7 +13,9 @@
 //           should come from L1, which leaves 4.9 of 7.0 TB/s to L2: 400 to 480 TFLOP/s expected. dw adds 11 parts of 2.4 MB, written and read, 17 us. 8x8 layers
 //           have 128 tiles of 128 x 64: one a multiprocessor, 0.3 expected. Packing the weights: 3.5 MB, 3 us with its launch.
 //           A thin side (3 channels, 128 or 256 on the other) is one pass over the wide side, 17 or 34 MB, 6 or 11 us, plus
-//           patches of 4 MB or products of 7 MB that stay in L2: 0.6 of 3.0 TB/s expected
+//           patches of 4 MB or products of 7 MB that stay in L2: 0.6 of 3.0 TB/s expected. A tail, scale * (y + shift +
+//           residual), is one more pass over y in place, not part of the products: their accumulators leave no registers
+//           for it. In bf16 y is rounded before it
 // measured  not measured yet
 // spills    none
 // limits    any shape; more than 15 taps on an axis, groups, and images or kernels whose elements a tile does not reach in 32
@@ -549,6 +551,41 @@ __device__ __forceinline__ void direct_weights(const T* __restrict__ x, const T*
   }
 }
 
+// --- the tail ----------------------------------------------------------------------------------------
+
+// y = scale * (y + shift + residual); shift (images, channels) and residual, shaped like y, may be null.
+template <int N, class T>
+__device__ __forceinline__ void add_tail(const float* __restrict__ shift, const T* __restrict__ residual, float scale,
+                                         T* __restrict__ y, std::int64_t elements, std::int64_t image,
+                                         std::int64_t channels) {
+  for (std::int64_t i = rt_global_thread(); i < elements / N; i += rt_global_threads()) {
+    float sum[N];
+    rt_load(y + i * N, sum);
+    if (shift != nullptr) {
+      const Division of = divide(i * N, image);
+      float v[N];
+      rt_load(shift + of.quotient * channels + divide(of.remainder, channels).remainder, v);
+#pragma unroll
+      for (int e = 0; e < N; e++) {
+        sum[e] += v[e];
+      }
+    }
+    if (residual != nullptr) {
+      float v[N];
+      rt_load(residual + i * N, v);
+#pragma unroll
+      for (int e = 0; e < N; e++) {
+        sum[e] += v[e];
+      }
+    }
+#pragma unroll
+    for (int e = 0; e < N; e++) {
+      sum[e] *= scale;
+    }
+    rt_store(y + i * N, sum);
+  }
+}
+
 }  // namespace
 
 // Every kernel takes sizes in this order: the tensor that is read, the one that is written or, for the weight gradient, dy.
@@ -605,6 +642,16 @@ RT_CONV2D(f32, float, 64, 64, 32, 32)
                        std::int64_t groups, std::int64_t pixels_of_part)) {                                            \
     direct_weights(x, dy, parts, images, in_h, in_w, channels, out_h, out_w, n, kh, kw, stride, padding, groups,       \
                    pixels_of_part);                                                                                    \
+  }                                                                                                                    \
+  RT_KERNEL_OCCUPANCY(rt_conv2d_tail_##suffix, 256, 4,                                                                 \
+                      (const float* __restrict__ shift, const T* __restrict__ residual, float scale,                   \
+                       T* __restrict__ y, std::int64_t elements, std::int64_t image, std::int64_t channels)) {         \
+    constexpr int kPack = 16 / static_cast<int>(sizeof(T));                                                            \
+    if (channels % kPack == 0 && rt_aligned(shift, residual, y)) {                                                     \
+      add_tail<kPack>(shift, residual, scale, y, elements, image, channels);                                           \
+    } else {                                                                                                           \
+      add_tail<1>(shift, residual, scale, y, elements, image, channels);                                               \
+    }                                                                                                                  \
   }
 
 RT_CONV2D_OTHERS(f32, float)

@@ -1,6 +1,7 @@
 // conv2d_thin.cpp   with k = (a, b, c) over taps and thin channels, p over wide pixels, q(p, k) the thin pixel:
 //                   thin[q(p, k), c] += sum_v weight[v, k] wide[p, v]
 //                   dweight[v, k]     = sum_p thin[q(p, k), c] wide[p, v]
+// tail      scale * (thin + shift + residual) with the bias, before rounding
 // shapes    wide (N, Hv, Wv, V), thin (N, Ht, Wt, C) f32 or bf16; both inner matrices (k, p) and (k, v) f32
 // numerics  float32 products and sums; images of the weight gradient in at most 16 groups, added in order: the same
 //           on any thread count
@@ -83,13 +84,18 @@ const float* wide_image(const ThinConv& conv, const void* wide, std::int64_t ima
 }
 
 template <class T>
-void store_planes(const ThinConv& conv, const Buffers& buffers, const float* bias, T* thin) {
+void store_planes(const ThinConv& conv, const Buffers& buffers, const float* bias, const ConvTail& tail,
+                  std::int64_t image, T* images) {
   const std::int64_t pixels = conv.thin_h * conv.thin_w;
+  const float* const shift = tail.shift_of(image, conv.thin_c);
+  const T* const residual = tail.residual_of<T>(image, pixels * conv.thin_c);
+  T* const thin = images + image * pixels * conv.thin_c;
   for (std::int64_t c = 0; c < conv.thin_c; ++c) {
-    const float offset = bias == nullptr ? 0.0f : bias[c];
+    const float offset = (bias == nullptr ? 0.0f : bias[c]) + (shift == nullptr ? 0.0f : shift[c]);
     const float* plane = buffers.planes + c * pixels;
     for (std::int64_t p = 0; p < pixels; ++p) {
-      store(thin + p * conv.thin_c + c, plane[p] + offset);
+      const std::int64_t at = p * conv.thin_c + c;
+      store(thin + at, tail.scale * (plane[p] + offset + (residual == nullptr ? 0.0f : load(residual + at))));
     }
   }
 }
@@ -131,7 +137,8 @@ bool thin_pays(std::int64_t thin_c, std::int64_t kh, std::int64_t kw, std::int64
   return thin_c <= kThinChannels && kh * kw * thin_c <= kMostTaps && stride == 1 && groups == 1;
 }
 
-void thin_from_wide(const ThinConv& conv, const void* wide, const float* weight, const float* bias, void* thin) {
+void thin_from_wide(const ThinConv& conv, const void* wide, const float* weight, const float* bias,
+                    const ConvTail& tail, void* thin) {
   const std::int64_t pixels = conv.wide_h * conv.wide_w;
   const std::int64_t thin_elements = conv.thin_h * conv.thin_w * conv.thin_c;
   const std::int64_t matrix_floats = Buffers::padded(conv.taps() * conv.wide_c);
@@ -152,7 +159,7 @@ void thin_from_wide(const ThinConv& conv, const void* wide, const float* weight,
       });
       dispatch(conv.dtype, [&](auto tag) {
         using T = typename decltype(tag)::type;
-        store_planes(conv, buffers, bias, static_cast<T*>(thin) + image * thin_elements);
+        store_planes(conv, buffers, bias, tail, image, static_cast<T*>(thin));
       });
     }
   });

@@ -3,6 +3,7 @@
 // how       a block of tiles at a time: 36 numbers of every 6x6 patch and channel (V), 36 products of (tiles, Cin) with
 //           (Cin, Cout), back to 4x4 outputs. V and the products stay in the L2 of the thread that made them. The data
 //           gradient is the same with turned weights; the weight gradient is the adjoint, G^T [sum V^T (A dY A^T)] G
+// tail      scale * (y + shift + residual) as a tile is written, the residual read where its pixels lie
 // threads   forward and data gradient: blocks in turn, so results do not depend on the number of threads; weight
 //           gradient: one part a thread, added in order, bit-identical from run to run for one number of threads
 // numerics  float32 throughout, weights of bf16 images unrounded. The transforms cost digits: the largest error against
@@ -16,6 +17,8 @@
 //           bf16  28x28 32->32  1.0/1.0/1.1 (1.1/1.2/1.6)     16x16 128->128  3.9/3.7/4.9 (5.3/5.1/5.9)
 //                 32x32 64->64  4.3/4.4/4.9 (5.8/5.9/7.1)     16x16 256->128  7.6/7.4/9.2 (10.4/10.3/11.6)
 //                 8x8 128->128  1.1/1.1/1.6 (1.3/1.3/1.5)     14x14 64->64    1.0/1.0/1.3 (1.0/1.0/1.3)
+//           tail, one thread of it, of the time with a pass of its own behind: shift .92 to .98, residual .94 to 1.0 (out of the
+//           caches what is left of it is reading the residual; asking for that during the products gained nothing)
 // limits    stride 1, padding 1, one group, channels in multiples of 16, any H and W
 // source    Lavin & Gray 2016, section 4.3 (matrices), points 0, 1, -1, 2, -2 and infinity
 #include "cpu/conv2d_winograd.h"
@@ -222,12 +225,15 @@ void gather(const Tiles& tiles, std::int64_t block, std::int64_t channels, const
   }
 }
 
-template <class T>
+// The outputs of a block's tiles from their points, with bias and tail in float32.
+template <bool Joined, class T>
 void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, const float* points, const float* bias,
-             T* images) {
+             const ConvTail& tail, T* images) {
   const std::int64_t plane = tiles.plane(channels);
   for (std::int64_t t = 0; t < tiles.size(block); ++t) {
-    const Window<kSide, T> window(tiles, tiles.first(block) + t, 0, channels, images, static_cast<T*>(nullptr));
+    const std::int64_t tile = tiles.first(block) + t;
+    const Window<kSide, T> window(tiles, tile, 0, channels, images, static_cast<T*>(nullptr));
+    const float* const shift = tail.shift_of(tile / (tiles.down * tiles.across), channels);
     for (std::int64_t c = 0; c < channels; c += LANES) {
       vec square[kPatch][kPatch];
       const float* from = points + t * channels + c;
@@ -237,11 +243,19 @@ void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, cons
       }
       vec result[kSide][kSide];
       both_axes<kPatch, kSide>(square, result, from_points);
-      const vec shift = bias == nullptr ? vec{} : load_vec(bias + c);
+      vec offset = bias == nullptr ? vec{} : load_vec(bias + c);
+      if (shift != nullptr) {
+        offset += load_vec(shift + c);
+      }
       for (int i = 0; i < kSide; ++i) {
         for (int j = 0; j < kSide; ++j) {
-          if (window.pixel[i][j] != nullptr) {
-            store_vec(window.pixel[i][j] + c, result[i][j] + shift);
+          T* const pixel = window.pixel[i][j];
+          if (pixel != nullptr) {
+            vec sum = result[i][j] + offset;
+            if constexpr (Joined) {
+              sum += load_vec(static_cast<const T*>(tail.residual) + (pixel - images) + c);
+            }
+            store_vec(pixel + c, tail.scale * sum);
           }
         }
       }
@@ -323,7 +337,8 @@ void transform_kernels(const Kernels& kernels, std::int64_t in, std::int64_t out
 }
 
 // Output images from input images and points of kernels.
-void convolve(const WinogradConv& conv, const void* x, const Kernels& kernels, const float* bias, void* y) {
+void convolve(const WinogradConv& conv, const void* x, const Kernels& kernels, const float* bias, const ConvTail& tail,
+              void* y) {
   const int threads = team_size();
   const Tiles tiles(conv);
   // This thread's memory is its own V and products, too: one claim for everything.
@@ -344,7 +359,11 @@ void convolve(const WinogradConv& conv, const void* x, const Kernels& kernels, c
                                  memory + p * conv.in * conv.out, conv.out, products + p * tiles.plane(conv.out),
                                  conv.out, false);
       }
-      scatter(tiles, block, conv.out, products, bias, static_cast<T*>(y));
+      if (tail.residual != nullptr) {
+        scatter<true>(tiles, block, conv.out, products, bias, tail, static_cast<T*>(y));
+      } else {
+        scatter<false>(tiles, block, conv.out, products, bias, tail, static_cast<T*>(y));
+      }
     });
   });
 }
@@ -417,13 +436,14 @@ bool winograd_pays(WinogradPass pass, const WinogradConv& conv, std::int64_t ker
   return !(images ? few : wide && tiles < 2 * widest) && !multiplies_tiles();
 }
 
-void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias, void* y) {
-  convolve(conv, x, {weight, conv.in * kTaps, kTaps, false}, bias, y);
+void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias,
+                      const ConvTail& tail, void* y) {
+  convolve(conv, x, {weight, conv.in * kTaps, kTaps, false}, bias, tail, y);
 }
 
 void winograd_data_gradient(const WinogradConv& conv, const void* dy, const float* weight, void* dx) {
   const WinogradConv back{conv.n, conv.h, conv.w, conv.out, conv.in, conv.dtype};
-  convolve(back, dy, {weight, kTaps, conv.in * kTaps, true}, nullptr, dx);
+  convolve(back, dy, {weight, kTaps, conv.in * kTaps, true}, nullptr, {}, dx);
 }
 
 void winograd_weight_gradient(const WinogradConv& conv, const void* x, const void* dy, float* dweight) {

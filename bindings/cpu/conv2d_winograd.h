@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cpu/conv2d_tail.h"
+
 namespace rt {
 
 // A 3x3 convolution with stride 1 and padding 1 in one group: images (N, H, W, in) become (N, H, W, out).
@@ -17,8 +19,9 @@ enum class WinogradPass { images, weight_gradient };  // images: forward and dat
 bool winograd_pays(WinogradPass pass, const WinogradConv& conv, std::int64_t kernel_h, std::int64_t kernel_w,
                    std::int64_t stride, std::int64_t padding, std::int64_t groups);
 
-// y = x * weight + bias; weight (out, in, 3, 3) float32, bias (out) or null.
-void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias, void* y);
+// y = x * weight + bias and its tail; weight (out, in, 3, 3) float32, bias (out) or null.
+void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias,
+                      const ConvTail& tail, void* y);
 
 // dx from dy for the same weight (out, in, 3, 3).
 void winograd_data_gradient(const WinogradConv& conv, const void* dy, const float* weight, void* dx);

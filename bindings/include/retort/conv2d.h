@@ -3,12 +3,15 @@
  *   y[n,i,j,o] = bias[o] + sum_{a,b,c} x[n, i*stride + a - padding, j*stride + b - padding, g*Cin/groups + c]
  *                                      * weight[o,a,b,c],         g = o / (Cout/groups), x = 0 outside
  *
+ * and, if wanted, with a tail: scale * (y + shift[n,o] + residual[n,i,j,o]), shift (N, Cout), residual (N, Ho, Wo, Cout).
+ *
  * x (N, H, W, Cin), y (N, Ho, Wo, Cout), weight (Cout, Cin/groups, kh, kw), bias (Cout),
  * Ho = (H + 2 padding - kh) / stride + 1, Wo likewise. The same stride and padding on both axes.
- * x, y and their gradients have the type `dtype`; weight, bias and their gradients are float32. In bfloat16 the
- * weights may be rounded for the product, sums are float32. 3x3 kernels with stride 1 and padding 1 may be computed by
+ * x, y, residual and the gradients of x and y have the type `dtype`; weight, bias, their gradients and shift are
+ * float32. In bfloat16 the weights may be rounded for the product, sums are float32. 3x3 kernels with stride 1 and padding 1 may be computed by
  * Winograd's F(4x4, 3x3), whose errors are about ten times float32's; RETORT_CONVOLUTION=direct in the environment of
- * the process switches that off. No argument may be null but `bias` and `dbias`.
+ * the process switches that off. In bfloat16 the sums may be rounded once before the tail. No argument may be null but
+ * `bias`, `shift`, `residual` and `dbias`.
  */
 #ifndef RETORT_CONV2D_H
 #define RETORT_CONV2D_H
@@ -19,10 +22,11 @@
 extern "C" {
 #endif
 
-/* y from x; `bias` may be null for none. */
-rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bias, void* y, int64_t n, int64_t h,
-                            int64_t w, int64_t c_in, int64_t c_out, int64_t kh, int64_t kw, int64_t stride,
-                            int64_t padding, int64_t groups, int32_t dtype);
+/* y from x; `bias`, `shift` and `residual` may be null for none, a scale of 1 changes nothing. `y` may not overlap any. */
+rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bias, const float* shift,
+                            const void* residual, double scale, void* y, int64_t n, int64_t h, int64_t w, int64_t c_in,
+                            int64_t c_out, int64_t kh, int64_t kw, int64_t stride, int64_t padding, int64_t groups,
+                            int32_t dtype);
 
 /* dx, overwritten, from dy. */
 rt_status rt_conv2d_backward_data(const void* dy, const float* weight, void* dx, int64_t n, int64_t h, int64_t w,

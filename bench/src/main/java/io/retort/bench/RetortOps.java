@@ -131,7 +131,10 @@ public final class RetortOps implements StepWorker, AutoCloseable {
     double flops = 2.0 * 32 * side * side * channels * channels * 9;
     return switch (pass) {
       case "forward" ->
-          new Prepared(() -> backend.convolutions().conv2d(conv, x, weight, null, out), out, flops);
+          new Prepared(
+              () -> backend.convolutions().conv2d(conv, x, weight, null, null, null, out),
+              out,
+              flops);
       case "data" ->
           new Prepared(
               () -> backend.convolutions().conv2dDataGradient(conv, gradOut, weight, out),

@@ -12,9 +12,23 @@ import org.jspecify.annotations.Nullable;
 final class CpuConvolution implements ConvolutionKernels {
 
   @Override
-  public void conv2d(Conv2d conv, Tensor x, Tensor weight, @Nullable Tensor bias, Tensor y) {
+  public void conv2d(
+      Conv2d conv,
+      Tensor x,
+      Tensor weight,
+      @Nullable Tensor bias,
+      @Nullable Tensor shift,
+      @Nullable Tensor residual,
+      Tensor y) {
     Conv2dLibrary.forward(
-        x.address(), weight.address(), address(bias), y.address(), geometry(conv, x, weight));
+        x.address(),
+        weight.address(),
+        address(bias),
+        address(shift),
+        address(residual),
+        conv.tail().scale(),
+        y.address(),
+        geometry(conv, x, weight));
   }
 
   @Override

@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
 ///   tap, so that the wide side is read once, by an ordinary product; so are long kernels;
 /// - groups, and what is too large for the steps of a product, take a thread a result;
 /// - everything else is an implicit product over (tap, channel).
+///
+/// A tail is one more pass over what they wrote.
 final class CudaConvolution implements ConvolutionKernels {
   private static final int THREADS = 256;
 
@@ -56,6 +58,7 @@ final class CudaConvolution implements ConvolutionKernels {
   private final CudaKernels thinSums;
   private final CudaKernels direct;
   private final CudaKernels directWeights;
+  private final CudaKernels tail;
 
   CudaConvolution(CudaContext context) {
     this(context, new CudaGemm(context), new CudaReduction(context));
@@ -77,6 +80,7 @@ final class CudaConvolution implements ConvolutionKernels {
     thinSums = module.typed("rt_conv2d_thin_sums", "ppp" + SIZES + "i");
     direct = module.typed("rt_conv2d_direct", "pppp" + SIZES + "il");
     directWeights = module.typed("rt_conv2d_direct_weights", "ppp" + SIZES + "ll");
+    tail = module.typed("rt_conv2d_tail", "ppfplll");
   }
 
   /// Images of one side.
@@ -164,9 +168,36 @@ final class CudaConvolution implements ConvolutionKernels {
   }
 
   @Override
-  public void conv2d(Conv2d conv, Tensor x, Tensor weight, @Nullable Tensor bias, Tensor y) {
-    Sizes sizes = Sizes.of(conv, x, weight, y);
-    long offset = bias == null ? 0 : bias.address();
+  public void conv2d(
+      Conv2d conv,
+      Tensor x,
+      Tensor weight,
+      @Nullable Tensor bias,
+      @Nullable Tensor shift,
+      @Nullable Tensor residual,
+      Tensor y) {
+    sums(Sizes.of(conv, x, weight, y), x, weight, address(bias), y);
+    if (!conv.tail().equals(Conv2d.Tail.NONE)) {
+      long channels = y.shape().last();
+      long image = y.shape().dim(1) * y.shape().dim(2) * channels;
+      tail.begin(y.dtype())
+          .address(address(shift))
+          .address(address(residual))
+          .f32((float) conv.tail().scale())
+          .pointer(y)
+          .i64(y.elements())
+          .i64(image)
+          .i64(channels)
+          .over(y.elements(), 16 / y.dtype().bytes());
+    }
+  }
+
+  private static long address(@Nullable Tensor tensor) {
+    return tensor == null ? 0 : tensor.address();
+  }
+
+  /// The convolution without its tail.
+  private void sums(Sizes sizes, Tensor x, Tensor weight, long offset, Tensor y) {
     if (sizes.dense()) {
       gemm.linear(
           sizes.type,

@@ -116,18 +116,26 @@ final class OnnxOps {
   private void convolution(Conv2d conv, List<Value> in, Value out) {
     Shape weight = in.get(1).shape();
     List<String> from = new ArrayList<>(List.of(values.in(in.getFirst(), Layout.FIRST)));
-    in.subList(1, in.size()).forEach(value -> from.add(values.in(value, Layout.LAST)));
+    in.subList(1, Math.min(in.size(), 3)).forEach(value -> from.add(values.in(value, Layout.LAST)));
     long pad = conv.padding();
-    values.put(
-        out,
-        Layout.FIRST,
+    String sum =
         graph.node(
             "Conv",
             from,
             wholes("kernel_shape", weight.dim(2), weight.dim(3)),
             wholes("strides", conv.stride(), conv.stride()),
             wholes("pads", pad, pad, pad, pad),
-            whole("group", conv.groups())));
+            whole("group", conv.groups()));
+    Conv2d.Tail tail = conv.tail();
+    if (tail.shifted()) {
+      String columns =
+          graph.node("Unsqueeze", List.of(values.in(in.get(3), Layout.LAST), graph.longs(2, 3)));
+      sum = graph.node("Add", List.of(sum, columns));
+    }
+    if (tail.joined()) {
+      sum = graph.node("Add", List.of(sum, values.in(in.getLast(), Layout.FIRST)));
+    }
+    values.put(out, Layout.FIRST, graph.times(sum, tail.scale()));
   }
 
   private void linear(List<Value> in, Value out) {

@@ -61,25 +61,24 @@ record ResnetBlock(
   /// @param key of the dropout mask, null to switch dropout off
   Var apply(Tape tape, Parameters parameters, Var x, Var activated, @Nullable PhiloxKey key) {
     Var h = resample(norm1().silu(tape, parameters, x));
-    h = conv(1, in).apply(tape, parameters, h);
     h = conditioned(tape, parameters, h, condition().apply(tape, parameters, activated));
     if (key != null && dropout > 0) {
       h = h.dropout(dropout, key);
     }
-    h = conv(2, out).apply(tape, parameters, h);
     Var skipped = resample(x);
     if (hasShortcut()) {
       skipped = shortcut().apply(tape, parameters, skipped);
     }
-    return skipped.add(1 / divisor, h, 1 / divisor);
+    return conv(2, out).joined(tape, parameters, h, skipped, 1 / divisor);
   }
 
-  private Var conditioned(Tape tape, Parameters parameters, Var h, Var condition) {
-    long samples = condition.shape().dim(0);
+  /// conv1 and norm2 with what the embedding does between or after them.
+  private Var conditioned(Tape tape, Parameters parameters, Var x, Var condition) {
     if (!scaleShift) {
-      Var shifted = h.addBroadcast(condition.reshape(samples, 1, 1, out));
-      return norm2().silu(tape, parameters, shifted);
+      return norm2().silu(tape, parameters, conv(1, in).shifted(tape, parameters, x, condition));
     }
+    Var h = conv(1, in).apply(tape, parameters, x);
+    long samples = condition.shape().dim(0);
     Var scale = condition.slice(1, 0, out).affine(1, 1).reshape(samples, 1, 1, out);
     Var shift = condition.slice(1, out, 2L * out).reshape(samples, 1, 1, out);
     return norm2().apply(tape, parameters, h).mulBroadcast(scale).addBroadcast(shift).silu();

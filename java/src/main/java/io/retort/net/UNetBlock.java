@@ -11,7 +11,6 @@ import io.retort.nn.Plan;
 import io.retort.nn.ResampleConv;
 import io.retort.nn.ResampleConv.Sampling;
 import io.retort.op.Activation;
-import io.retort.op.Add;
 import io.retort.op.Affine;
 import io.retort.op.Broadcast;
 import io.retort.op.Conv2d;
@@ -173,14 +172,13 @@ final class UNetBlock {
   /// @param key of the network's dropout masks, null to switch dropout off
   /// @param index of this block in its network, whose masks are the stream so far after the key's
   Var apply(Tape tape, Parameters parameters, Var x, Var emb, @Nullable PhiloxKey key, int index) {
-    Var h = conv0.apply(tape, parameters, norm0.silu(tape, parameters, x));
-    h = modulated(tape, parameters, h, affine.apply(tape, parameters, emb));
+    Var condition = affine.apply(tape, parameters, emb);
+    Var h = modulated(tape, parameters, norm0.silu(tape, parameters, x), condition);
     if (key != null && dropout > 0) {
       h = tape.apply(new Dropout(dropout, masks(key, index)), h);
     }
-    h = conv1.apply(tape, parameters, h);
     Var skipped = skip != null ? skip.apply(tape, parameters, x) : x;
-    Var y = tape.apply(new Add(skipScale, skipScale), h, skipped);
+    Var y = conv1.joined(tape, parameters, h, skipped, skipScale);
     return attention == null ? y : attend(attention, tape, parameters, y);
   }
 
@@ -193,22 +191,23 @@ final class UNetBlock {
     return key.stream(key.stream() + index);
   }
 
-  private Var modulated(Tape tape, Parameters parameters, Var h, Var condition) {
-    Broadcast add = new Broadcast(Broadcast.Kind.ADD);
+  /// conv0 and norm1 with what the embedding does between or after them.
+  private Var modulated(Tape tape, Parameters parameters, Var x, Var condition) {
     if (!adaptive) {
-      Var shifted = tape.apply(add, h, perSample(tape, condition, 0));
-      return norm1.silu(tape, parameters, shifted);
+      return norm1.silu(tape, parameters, conv0.shifted(tape, parameters, x, condition));
     }
+    Var h = conv0.apply(tape, parameters, x);
     Var scale = tape.apply(new Affine(1, 1), perSample(tape, condition, 0));
     Var scaled =
         tape.apply(new Broadcast(Broadcast.Kind.MULTIPLY), norm1.apply(tape, parameters, h), scale);
-    Var shifted = tape.apply(add, scaled, perSample(tape, condition, out));
+    Var shift = perSample(tape, condition, out);
+    Var shifted = tape.apply(new Broadcast(Broadcast.Kind.ADD), scaled, shift);
     return tape.apply(new Activation(Activation.Kind.SILU, 0), shifted);
   }
 
   /// `out` numbers of the condition from `first` on, one per sample and channel.
   private Var perSample(Tape tape, Var condition, int first) {
-    Var part = adaptive ? tape.apply(new Slice(1, first, first + out), condition) : condition;
+    Var part = tape.apply(new Slice(1, first, first + out), condition);
     return tape.apply(new Reshape(Shape.of(condition.shape().dim(0), 1, 1, out)), part);
   }
 
@@ -223,8 +222,7 @@ final class UNetBlock {
             separate(tape, weight, Shape.of(out, 3, out), weight.shape()),
             separate(tape, bias, Shape.of(out, 3, 1), bias.shape()));
     Var mixed = tape.apply(new SelfAttention(attention.heads), packed);
-    Var projected = attention.proj.apply(tape, parameters, mixed);
-    return tape.apply(new Add(skipScale, skipScale), projected, y);
+    return attention.proj.joined(tape, parameters, mixed, y, skipScale);
   }
 
   /// EDM stores q, k, v interleaved per channel; the attention op wants three blocks. Reordering

@@ -95,6 +95,15 @@ public record ResampleConv(
     return kernel > 0 ? conv().apply(tape, parameters, resampled) : resampled;
   }
 
+  /// [#apply], plus `shift` `(N, out)`: a number for each sample and channel.
+  public Var shifted(Tape tape, Parameters parameters, Var x, Var shift) {
+    if (sampling == Sampling.KEEP && kernel > 0) {
+      return conv().shifted(tape, parameters, x, shift);
+    }
+    Var y = apply(tape, parameters, x);
+    return y.addBroadcast(shift.reshape(shift.shape().dim(0), 1, 1, out));
+  }
+
   private Var convolve(Tape tape, Parameters parameters, Var x, int padding) {
     Var weight = tape.use(parameters.weight(name));
     Var bias = tape.use(parameters.bias(name));

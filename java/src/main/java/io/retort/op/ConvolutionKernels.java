@@ -6,8 +6,15 @@ import org.jspecify.annotations.Nullable;
 /// Kernels of [Conv2d]; shapes and types as its documentation says.
 public interface ConvolutionKernels {
 
-  /// Writes `y`.
-  void conv2d(Conv2d conv, Tensor x, Tensor weight, @Nullable Tensor bias, Tensor y);
+  /// Writes `y`; `shift` and `residual` where the convolution's tail has them.
+  void conv2d(
+      Conv2d conv,
+      Tensor x,
+      Tensor weight,
+      @Nullable Tensor bias,
+      @Nullable Tensor shift,
+      @Nullable Tensor residual,
+      Tensor y);
 
   /// Writes `gradX`.
   void conv2dDataGradient(Conv2d conv, Tensor gradOut, Tensor weight, Tensor gradX);

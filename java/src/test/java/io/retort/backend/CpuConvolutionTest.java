@@ -48,7 +48,12 @@ final class CpuConvolutionTest {
       Tensor gradX = scope.allocate(x.shape(), type);
       Tensor gradWeight = scope.allocate(weight.shape());
       Tensor gradBias = scope.allocate(bias.shape());
-      CPU.convolutions().conv2d(conv, x, weight, bias, y);
+      CPU.convolutions().conv2d(conv, x, weight, bias, null, null, y);
+      var tailed = new Conv2d(1, 1, 1, new Conv2d.Tail(true, true, 0.7));
+      Tensor shift = normal(scope, random, Shape.of(n, out), DType.F32);
+      Tensor residual = normal(scope, random, gradOut.shape(), type);
+      Tensor joined = scope.allocate(gradOut.shape(), type);
+      CPU.convolutions().conv2d(tailed, x, weight, bias, shift, residual, joined);
       CPU.convolutions().conv2dDataGradient(conv, gradOut, weight, gradX);
       CPU.convolutions().conv2dWeightGradient(conv, x, gradOut, gradWeight, gradBias);
       var exact =
@@ -56,10 +61,22 @@ final class CpuConvolutionTest {
               .of(floats(scope, x), weight.floats(), bias.floats(), floats(scope, gradOut));
       double bound = type == DType.BF16 ? ROUNDED : EXACT;
       assertThat(distance(floats(scope, y), exact.y)).as("y").isLessThan(bound);
+      double[] ended = ended(exact.y, shift.floats(), floats(scope, residual), out);
+      assertThat(distance(floats(scope, joined), ended)).as("with a tail").isLessThan(bound);
       assertThat(distance(floats(scope, gradX), exact.dx)).as("dx").isLessThan(bound);
       assertThat(distance(gradWeight.floats(), exact.dweight)).as("dweight").isLessThan(EXACT);
       assertThat(distance(gradBias.floats(), exact.dbias)).as("dbias").isLessThan(EXACT);
     }
+  }
+
+  /// `0.7 (y + shift + residual)`.
+  private static double[] ended(double[] y, float[] shift, float[] residual, int channels) {
+    int image = y.length / shift.length * channels;
+    double[] ended = new double[y.length];
+    for (int i = 0; i < y.length; i++) {
+      ended[i] = 0.7 * (y[i] + shift[i / image * channels + i % channels] + residual[i]);
+    }
+    return ended;
   }
 
   /// Output and gradients in float64.

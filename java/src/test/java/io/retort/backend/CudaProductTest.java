@@ -260,7 +260,7 @@ final class CudaProductTest {
     Tensor bias = bench.input(DType.F32, out);
     long[] y = conv.infer(List.of(x.shape(), weight.shape())).dims();
     Tensor gradOut = bench.input(bench.type, y);
-    convolutions.conv2d(conv, x, weight, bias, bench.result(bench.type, y));
+    convolutions.conv2d(conv, x, weight, bias, null, null, bench.result(bench.type, y));
     convolutions.conv2dDataGradient(conv, gradOut, weight, bench.result(bench.type, n, h, w, in));
     convolutions.conv2dWeightGradient(
         conv,

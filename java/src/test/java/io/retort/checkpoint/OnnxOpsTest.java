@@ -18,6 +18,7 @@ import io.retort.nn.Init;
 import io.retort.nn.Plan;
 import io.retort.op.Activation;
 import io.retort.op.Backend;
+import io.retort.op.Conv2d;
 import io.retort.op.Dropout;
 import io.retort.op.Pad;
 import io.retort.op.Permute;
@@ -155,6 +156,19 @@ class OnnxOpsTest {
             x.conv2d(w.of("conv.weight"), w.of("bias"), 1, 1, 1)
                 .conv2d(w.of("group.weight"), 1, 1, 2)
                 .mulBroadcast(w.of("gamma")));
+    BODIES.put(
+        "convolutions with tails",
+        (w, x, noise, labels) -> {
+          Tape tape = x.tape();
+          Var shift = noise.sinusoid(8, 100, true, true).linear(w.of("wave.weight"));
+          Var weight = w.of("conv.weight");
+          var shifted = new Conv2d(1, 1, 1, new Conv2d.Tail(true, false, 1));
+          var joined = new Conv2d(1, 1, 1, new Conv2d.Tail(false, true, 0.7));
+          var whole = new Conv2d(1, 1, 1, new Conv2d.Tail(true, true, -2));
+          Var y = tape.apply(shifted, x, weight, w.of("bias"), shift);
+          y = tape.apply(joined, y, weight, w.of("gamma"), x);
+          return tape.apply(whole, y, weight, w.of("bias"), shift, y);
+        });
     BODIES.put(
         "strided convolution and up again",
         (w, x, noise, labels) -> {

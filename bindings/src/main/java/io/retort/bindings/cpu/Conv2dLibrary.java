@@ -5,7 +5,7 @@ import java.lang.invoke.MethodHandle;
 /// The operations of `retort/conv2d.h`; addresses are raw, the header says what they hold.
 public final class Conv2dLibrary {
   private static final MethodHandle FORWARD =
-      NativeLibrary.bind("rt_conv2d_forward", "pppplllllllllli");
+      NativeLibrary.bind("rt_conv2d_forward", "pppppdplllllllllli");
   private static final MethodHandle BACKWARD_DATA =
       NativeLibrary.bind("rt_conv2d_backward_data", "ppplllllllllli");
   private static final MethodHandle BACKWARD_WEIGHTS =
@@ -27,15 +27,16 @@ public final class Conv2dLibrary {
       long groups,
       int dtype) {}
 
-  /// `bias` may be 0 for none.
-  public static void forward(long x, long weight, long bias, long y, Geometry g) {
+  /// `bias`, `shift` and `residual` may be 0 for none.
+  public static void forward(
+      long x, long weight, long bias, long shift, long residual, double scale, long y, Geometry g) {
     int status;
     try {
       status =
           (int)
               FORWARD.invokeExact(
-                  x, weight, bias, y, g.n, g.h, g.w, g.cIn, g.cOut, g.kh, g.kw, g.stride, g.padding,
-                  g.groups, g.dtype);
+                  x, weight, bias, shift, residual, scale, y, g.n, g.h, g.w, g.cIn, g.cOut, g.kh,
+                  g.kw, g.stride, g.padding, g.groups, g.dtype);
     } catch (Throwable e) {
       throw NativeLibrary.unreachable(e);
     }
