@@ -33,7 +33,7 @@ shortened() {
     fashion-mnist-dmd2-two-step) echo dmd2.student.lr=3e-4 ;;
     fashion-mnist-flash-dmd) echo flash_dmd.student.lr=3e-4 ;;
     fashion-mnist-gndmr) echo gndm.student.lr=3e-4 ;;
-    fashion-mnist-nitrofusion) echo nitrofusion.pairs=512 nitrofusion.warmup=40 ;;
+    fashion-mnist-nitrofusion) echo nitrofusion.pairs=512 nitrofusion.warmup=40 nitrofusion.student.lr=2e-4 ;;
     fashion-mnist-msd-small) echo msd.matching_steps=80 ;;
     fashion-mnist-scd | fashion-mnist-sct) echo scm.tangent_warmup=60 ;;
   esac

@@ -13,9 +13,13 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.function.Function;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /// What travels inside the jar beside the data: recipes, and for some data sets a teacher and a
@@ -23,6 +27,8 @@ import java.util.stream.Stream;
 public final class BuiltIn {
   private static final String ROOT = "/io/retort/";
   private static final String DEFAULT = "fashion-mnist-dmd2-el";
+  private static final String WHAT = "what";
+  private static final Pattern NOTE = Pattern.compile("# (paper|differs|expected|wall time) +(.+)");
   private static final List<String> RECIPES =
       Stream.concat(
               Stream.of(DEFAULT), Methods.ALL.stream().flatMap(kind -> kind.recipes().stream()))
@@ -48,6 +54,27 @@ public final class BuiltIn {
     } catch (IOException failure) {
       throw new RecipeException(name, "", "cannot be read: " + AtomicFile.reason(failure));
     }
+  }
+
+  /// What the head of a recipe of [#recipes] says: `what` it is, its `paper`, what `differs`, the
+  /// `expected` result and its `wall time`.
+  public static SequencedMap<String, String> notes(String name) {
+    SequencedMap<String, String> notes = new LinkedHashMap<>();
+    String key = WHAT;
+    for (String line : recipe(name).lines().takeWhile(each -> each.startsWith("#")).toList()) {
+      Matcher matcher = NOTE.matcher(line);
+      String text = line.substring(1).strip();
+      if (matcher.matches()) {
+        key = matcher.group(1);
+        text = matcher.group(2);
+      } else if (!line.startsWith("#  ")) {
+        key = WHAT;
+      }
+      if (!text.isEmpty()) {
+        notes.merge(key, text, (before, more) -> before + " " + more);
+      }
+    }
+    return notes;
   }
 
   /// The trained teacher of a data set, if one is inside the jar; closed by the caller.

@@ -6,6 +6,7 @@ import io.retort.data.Json;
 import io.retort.distill.MethodKind;
 import io.retort.distill.Methods;
 import io.retort.op.OpCatalog;
+import io.retort.recipe.BuiltIn;
 import io.retort.recipe.RecipeReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,6 +36,22 @@ class CatalogCommandsTest {
       }
     }
     assertThat(Call.of("methods").succeeded().out()).contains("arXiv 2405.14867");
+  }
+
+  @Test
+  void ofAMethodItsRecipesTellWhatTheyReached() {
+    String sid = Call.of("methods", "sid").succeeded().out();
+    assertThat(sid)
+        .contains(
+            "arXiv 2404.04057", "retort distill fashion-mnist-sida", "expected", "Fréchet-LeNet")
+        .doesNotContain("twinflow");
+    for (String recipe : BuiltIn.recipes()) {
+      assertThat(BuiltIn.notes(recipe).keySet())
+          .as(recipe)
+          .containsExactlyInAnyOrder("what", "paper", "differs", "expected", "wall time");
+    }
+    assertThat(BuiltIn.notes("fashion-mnist-sid").get("what")).doesNotContain("#", "  ");
+    Call.of("methods", "sid", "sod").refused(ExitStatus.USAGE, "there is no method 'sod'");
   }
 
   @Test
