@@ -4,8 +4,9 @@
 // threads   images are cut into chunks of about 2 MB which threads take in turn, each with a primitive made for one
 //           thread; too few images are left to oneDNN's own division
 // tail      scale * (y + shift + residual) by the thread that made a chunk of y, while that is in its cache
-// numerics  float32 sums, in bf16 rounded before a tail and after it. Outputs do not depend on the number of threads; a weight gradient is the sum of one part a
-//           thread in order, bit-identical from run to run for one number of threads
+// numerics  float32 sums, in bf16 rounded before a tail and after it. Outputs do not depend on the number of threads; a
+//           weight gradient is the sum of one part a thread in order, bit-identical from run to run for one number of
+//           threads
 // traffic   2 N Ho Wo Cout Cin/groups kh kw FLOP each way; one read of the weights to lay them out anew for each call.
 //           Compute-bound from about 16 channels on
 // measured  2 cores Zen 5 (530 GFLOP/s f32, 970 bf16), batch 32, ms forward / data / weights (GFLOP/s):
