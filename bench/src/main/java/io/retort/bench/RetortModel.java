@@ -14,7 +14,7 @@ import java.util.Map;
 
 /// Retort's side of [BenchRow#MODELS]: `denoise` of the network that EDM trains on CIFAR-10,
 /// without classes and augmentation, from weights that lie in memory once for both precisions.
-public final class RetortModel implements StepWorker, AutoCloseable {
+public final class RetortModel implements StepWorker {
   private static final SongUNet.Config EDM =
       new SongUNet.Config(
           32, StepSpec.IMAGE_CHANNELS, 0, 128, List.of(2, 2, 2), 4, List.of(16), 0, 0);

@@ -18,7 +18,7 @@ import java.util.List;
 import java.util.Map;
 
 /// Retort's side of the single ops of [StepBench]: kernels on tensors that are made once.
-public final class RetortOps implements StepWorker, AutoCloseable {
+public final class RetortOps implements StepWorker {
   private static final int ADAM_ELEMENTS = 9_961_472;
 
   /// Work on tensors that are there already.

@@ -32,7 +32,7 @@ import java.util.Set;
 /// Retort's side of the steps of [StepBench]: what `Trainer` does in a step, without clipping.
 ///
 /// Each precision has weights of its own, so that no row depends on another's updates.
-public final class RetortStep implements StepWorker, AutoCloseable {
+public final class RetortStep implements StepWorker {
   private static final String LIBRARY = "library=";
   private static final int SAMPLING_STEPS = 18;
   private static final int PROFILED = 3;

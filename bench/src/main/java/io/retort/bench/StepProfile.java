@@ -17,7 +17,7 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/// Where a step of [RetortStep] spends its time: a table of kernels.
+/// Where a step of [RetortStep], or a call of [RetortModel], spends its time: a table of kernels.
 ///
 /// Of several steps every kernel's median is shown, so that what else the machine does falls on
 /// none in particular.
@@ -56,8 +56,7 @@ public final class StepProfile implements Callable<Integer> {
   @Override
   public Integer call() throws InterruptedException {
     var timed = new KernelProfile(CpuBackend.open());
-    RetortStep.warmUp(timed.backend(), row);
-    try (var worker = new RetortStep(new StepSpec(batch, 32, 64, 2), timed.backend())) {
+    try (StepWorker worker = worker(timed)) {
       List<Step> taken = new ArrayList<>();
       for (int i = -WARM_UP; i < steps; i++) {
         Thread.sleep(pause);
@@ -73,6 +72,15 @@ public final class StepProfile implements Callable<Integer> {
       print(taken);
     }
     return 0;
+  }
+
+  private StepWorker worker(KernelProfile timed) {
+    var spec = new StepSpec(batch, 32, 64, 2);
+    if (BenchRow.MODELS.rows().stream().anyMatch(each -> each.name().equals(row))) {
+      return new RetortModel(spec, timed.backend());
+    }
+    RetortStep.warmUp(timed.backend(), row);
+    return new RetortStep(spec, timed.backend());
   }
 
   /// By name: what identifies a row from step to step.

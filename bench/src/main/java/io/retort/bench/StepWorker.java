@@ -14,7 +14,7 @@ import java.util.Map;
 /// and for its rows, then `ready`; to `<row> <times>` it answers `done <seconds> <value>`, seconds
 /// of one time; to `<row> check` the same of one time with hashed numbers in place of random ones;
 /// when the input ends it leaves. Whatever else is printed goes to standard error.
-public interface StepWorker {
+public interface StepWorker extends AutoCloseable {
 
   /// Engine, version, and number of parameters under the key `parameters`.
   Map<String, String> facts();
@@ -27,6 +27,9 @@ public interface StepWorker {
   /// @param check with hashed numbers, so that every engine must arrive at the same value
   /// @return a number that depends on all of the work, as the row defines it
   double run(String row, boolean check);
+
+  @Override
+  void close();
 
   /// Answers the driver until it hangs up.
   static void serve(StepWorker worker) throws IOException {
