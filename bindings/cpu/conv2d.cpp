@@ -7,8 +7,8 @@
 // numerics  float32 sums, in bf16 rounded before a tail and after it. Outputs do not depend on the number of threads; a
 //           weight gradient is the sum of one part a thread in order, bit-identical from run to run for one number of
 //           threads
-// traffic   2 N Ho Wo Cout Cin/groups kh kw FLOP each way; one read of the weights to lay them out anew for each call.
-//           Compute-bound from about 16 channels on
+// traffic   2 N Ho Wo Cout Cin/groups kh kw FLOP each way; one read of the weights to lay them out anew for each call,
+//           or, up to 4096 pixels, once for many calls (rt_conv2d_pack). Compute-bound from about 16 channels on
 // measured  2 cores Zen 5 (530 GFLOP/s f32, 970 bf16), batch 32, ms forward / data / weights (GFLOP/s):
 //           64->64   32x32  f32 5.3 / 5.4 / 5.9 (452 / 446 / 407)      bf16 2.6 / 2.6 / 3.3 (915 / 921 / 741)
 //           128->128 16x16  f32 4.7 / 4.7 / 5.3 (517 / 513 / 453)      bf16 2.4 / 2.4 / 2.9 (1002 / 1002 / 824)
@@ -18,12 +18,15 @@
 //           (499 / 499 / 460); 96->96 7x7 1.0 / 1.0 / 1.0 (522 / 523 / 524)
 //           1x1 64->64 14x14 batch 32 f32, one thread of a Zen 4 beside other work: with a tail .91 (shift) and .93 (residual)
 //           of the time with a pass of its own behind
+//           with weights laid out before, two threads of a Zen 4, caches flushed, of the time without: 3x3 bf16 one image
+//           16x16 256->256 .53, 8x8 .34; four .81, .52; sixteen .94, .78. f32 one image 8x8 256->256 .54
 // limits    every extent in [1, 2^31); any kernel, stride, padding and groups. bf16 on a CPU that cannot multiply it is
 //           widened to f32 first
 // source    oneDNN convolution primitives, algorithm convolution_direct
 #include "retort/conv2d.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <utility>
@@ -37,6 +40,7 @@
 #include "cpu/error.h"
 #include "cpu/gemm.h"
 #include "cpu/onednn.h"
+#include "cpu/packed_weights.h"
 #include "cpu/registry.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -55,6 +59,14 @@ constexpr const char* kName = "conv2d";
 
 // Bytes of input and output that a thread works on at a time: what stays close to a core.
 constexpr std::int64_t kChunkBytes = 2 << 20;
+
+// Up to here reading weights that were laid out before takes at most about 95 % of the time: beyond, those that were laid
+// out for the call are still in the caches.
+constexpr std::int64_t kMostKeptTiles = 256;
+constexpr std::int64_t kMostKeptPixels = 4096;
+
+// Tells layouts of Winograd's points from oneDNN's.
+constexpr std::int64_t kWinograd = 3636;
 
 enum Kind : std::int64_t { kForward, kBackwardData, kBackwardWeights, kPackForward, kPackData, kUnpackWeights };
 
@@ -206,14 +218,6 @@ Plan backward_weights(const Conv& conv, bool biased) {
   return plan;
 }
 
-// (weight in one layout) -> (weight in the other)
-Plan copy(const Desc& from, const Desc& to) {
-  Plan plan;
-  const auto source = plan.external(from);
-  plan.reorder(source, plan.external(to));
-  return plan;
-}
-
 // The layout of weights that the threads which run the convolution will ask for.
 template <class Query>
 Desc layout(const Conv& conv, Query&& query) {
@@ -230,11 +234,11 @@ Plan build(Kind kind, const Conv& conv, bool biased) {
     case kBackwardWeights:
       return backward_weights(conv, biased);
     case kPackForward:
-      return copy(conv.master(), layout(conv, [&] { return forward_desc(conv, biased).weights_desc(); }));
+      return rt::onednn::copy(conv.master(), layout(conv, [&] { return forward_desc(conv, biased).weights_desc(); }));
     case kPackData:
-      return copy(conv.master(), layout(conv, [&] { return data_desc(conv).weights_desc(); }));
+      return rt::onednn::copy(conv.master(), layout(conv, [&] { return data_desc(conv).weights_desc(); }));
     default:
-      return copy(layout(conv, [&] { return weights_desc(conv, biased).diff_weights_desc(); }), conv.master());
+      return rt::onednn::copy(layout(conv, [&] { return weights_desc(conv, biased).diff_weights_desc(); }), conv.master());
   }
 }
 
@@ -278,13 +282,17 @@ struct Division {
   }
 };
 
-// The weights of a call in the layout that its primitive wants, in this thread's scratch memory.
-const float* packed_weight(Kind kind, const Conv& chunk, bool biased, const float* weight) {
+// Writes the weights of a call in the layout that its primitive wants.
+void pack(Kind kind, const Conv& chunk, bool biased, const float* weight, float* packed) {
   // Only for solo: otherwise the layout is asked for here, and depends on the threads that the reader of it is made for.
   const rt::ThreadLimit limit(chunk.solo && chunk.weights() < RT_PARALLEL_MIN ? 1 : 0);
-  Plan& pack = planned(kind, chunk, biased);
-  float* packed = rt::scratch(floats_of(pack.bytes(1)));
-  pack.run(kName, {weight, packed});
+  planned(kind, chunk, biased).run(kName, {weight, packed});
+}
+
+// The same in this thread's scratch memory.
+const float* packed_weight(Kind kind, const Conv& chunk, bool biased, const float* weight) {
+  float* packed = rt::scratch(floats_of(planned(kind, chunk, biased).bytes(1)));
+  pack(kind, chunk, biased, weight, packed);
   return packed;
 }
 
@@ -296,12 +304,12 @@ void finish(const Conv& conv, const rt::ConvTail& tail, std::int64_t first, void
   }
 }
 
-void forward(const Conv& conv, const void* x, const float* weight, const float* bias, const rt::ConvTail& tail,
-             void* y) {
+void forward(const Conv& conv, const void* x, const float* weight, const float* known, const float* bias,
+             const rt::ConvTail& tail, void* y) {
   const auto limit = limit_of(conv);
   const Division division(conv);
   const bool biased = bias != nullptr;
-  const float* packed = packed_weight(kPackForward, division.chunk, biased, weight);
+  const float* packed = known != nullptr ? known : packed_weight(kPackForward, division.chunk, biased, weight);
   rt::parallel(division.threads, division.chunks, [&](std::int64_t index) {
     planned(kForward, division.chunk, biased).run(kName, {division.x(x, index), packed, bias, division.y(y, index)});
     if (division.chunks > 1) {
@@ -315,10 +323,10 @@ void forward(const Conv& conv, const void* x, const float* weight, const float* 
   }
 }
 
-void data_gradient(const Conv& conv, const void* dy, const float* weight, void* dx) {
+void data_gradient(const Conv& conv, const void* dy, const float* weight, const float* known, void* dx) {
   const auto limit = limit_of(conv);
   const Division division(conv);
-  const float* packed = packed_weight(kPackData, division.chunk, false, weight);
+  const float* packed = known != nullptr ? known : packed_weight(kPackData, division.chunk, false, weight);
   rt::parallel(division.threads, division.chunks, [&](std::int64_t index) {
     planned(kBackwardData, division.chunk, false).run(kName, {division.y(dy, index), packed, division.x(dx, index)});
   });
@@ -378,37 +386,97 @@ void pointwise_weight_gradient(const Conv& conv, const float* x, const float* dy
   }
 }
 
+// How a call wants its weights. `kind` is one of the two for packing.
+rt::PackedLayout layout_of(Kind kind, const Conv& conv, bool biased) {
+  if (rt::thin_pays(kind == kPackForward ? conv.c_out : conv.c_in, conv.kh, conv.kw, conv.stride, conv.groups)) {
+    return {};
+  }
+  if (conv.winograd_pays(rt::WinogradPass::images)) {
+    const std::array<std::int64_t, 4> numbers{kWinograd, kind, conv.c_in, conv.c_out};
+    return {static_cast<std::int64_t>(rt::onednn::KeyHash<4>{}(numbers) | 1), rt::winograd_points(conv.winograd())};
+  }
+  const auto limit = limit_of(conv);
+  const Plan& plan = planned(kind, Division(conv).chunk, biased);
+  return {plan.layout(), floats_of(plan.bytes(1))};
+}
+
+// Whether laying out the weights takes so much of a call that it is worth their memory to do it once.
+bool keeping_pays(const Conv& conv) {
+  return conv.winograd_pays(rt::WinogradPass::images)
+             ? rt::winograd_tiles(conv.winograd()) <= kMostKeptTiles
+             : conv.n * conv.out(conv.h, conv.kh) * conv.out(conv.w, conv.kw) <= kMostKeptPixels;
+}
+
+// The weights in a block of rt_conv2d_pack, or null where there is none or it is for another kind of call.
+const float* weights_in(const void* block, Kind kind, const Conv& conv, bool biased) {
+  return block == nullptr ? nullptr : rt::packed_weights(block, layout_of(kind, conv, biased));
+}
+
+Kind packing_of(std::int32_t pass) { return pass == RT_CONV2D_FORWARD ? kPackForward : kPackData; }
+
 }  // namespace
 
-rt_status rt_conv2d_forward(const void* x, const float* weight, const float* bias, const float* shift,
-                            const void* residual, double scale, void* y, int64_t n, int64_t h, int64_t w, int64_t c_in,
-                            int64_t c_out, int64_t kh, int64_t kw, int64_t stride, int64_t padding, int64_t groups,
-                            int32_t dtype) {
+rt_status rt_conv2d_layout(int64_t n, int64_t h, int64_t w, int64_t c_in, int64_t c_out, int64_t kh, int64_t kw,
+                           int64_t stride, int64_t padding, int64_t groups, int32_t dtype, int32_t pass,
+                           int64_t* layout) {
+  return rt::guarded([&] {
+    const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
+    rt::describe(keeping_pays(conv) ? layout_of(packing_of(pass), conv, false) : rt::PackedLayout{}, layout);
+  });
+}
+RT_EXPORT(rt_conv2d_layout);
+
+rt_status rt_conv2d_pack(const float* weight, void* packed, int64_t layout, int64_t n, int64_t h, int64_t w,
+                         int64_t c_in, int64_t c_out, int64_t kh, int64_t kw, int64_t stride, int64_t padding,
+                         int64_t groups, int32_t dtype, int32_t pass) {
+  return rt::guarded([&] {
+    const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
+    const Kind kind = packing_of(pass);
+    rt::pack_weights(packed, layout, layout_of(kind, conv, false), [&](float* weights) {
+      if (!conv.winograd_pays(rt::WinogradPass::images)) {
+        const auto limit = limit_of(conv);
+        pack(kind, Division(conv).chunk, false, weight, weights);
+      } else if (kind == kPackForward) {
+        rt::winograd_pack_forward(conv.winograd(), weight, weights);
+      } else {
+        rt::winograd_pack_data(conv.winograd(), weight, weights);
+      }
+    });
+  });
+}
+RT_EXPORT(rt_conv2d_pack);
+
+rt_status rt_conv2d_forward(const void* x, const float* weight, const void* packed, const float* bias,
+                            const float* shift, const void* residual, double scale, void* y, int64_t n, int64_t h,
+                            int64_t w, int64_t c_in, int64_t c_out, int64_t kh, int64_t kw, int64_t stride,
+                            int64_t padding, int64_t groups, int32_t dtype) {
   return rt::guarded([&] {
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
     const rt::ConvTail tail{shift, residual, static_cast<float>(scale)};
+    const float* const known = weights_in(packed, kPackForward, conv, bias != nullptr);
     if (rt::thin_pays(c_out, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_output(), x, weight, bias, tail, y);
     } else if (conv.winograd_pays(rt::WinogradPass::images)) {
-      rt::winograd_forward(conv.winograd(), x, weight, bias, tail, y);
+      rt::winograd_forward(conv.winograd(), x, weight, known, bias, tail, y);
     } else {
-      forward(conv, x, weight, bias, tail, y);
+      forward(conv, x, weight, known, bias, tail, y);
     }
   });
 }
 RT_EXPORT(rt_conv2d_forward);
 
-rt_status rt_conv2d_backward_data(const void* dy, const float* weight, void* dx, int64_t n, int64_t h, int64_t w,
-                                  int64_t c_in, int64_t c_out, int64_t kh, int64_t kw, int64_t stride,
-                                  int64_t padding, int64_t groups, int32_t dtype) {
+rt_status rt_conv2d_backward_data(const void* dy, const float* weight, const void* packed, void* dx, int64_t n,
+                                  int64_t h, int64_t w, int64_t c_in, int64_t c_out, int64_t kh, int64_t kw,
+                                  int64_t stride, int64_t padding, int64_t groups, int32_t dtype) {
   return rt::guarded([&] {
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
+    const float* const known = weights_in(packed, kPackData, conv, false);
     if (rt::thin_pays(c_in, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_input(), dy, weight, nullptr, {}, dx);
     } else if (conv.winograd_pays(rt::WinogradPass::images)) {
-      rt::winograd_data_gradient(conv.winograd(), dy, weight, dx);
+      rt::winograd_data_gradient(conv.winograd(), dy, weight, known, dx);
     } else {
-      data_gradient(conv, dy, weight, dx);
+      data_gradient(conv, dy, weight, known, dx);
     }
   });
 }

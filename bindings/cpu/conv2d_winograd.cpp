@@ -4,7 +4,8 @@
 //           (Cin, Cout), back to 4x4 outputs. V and the products stay in the L2 of the thread that made them. The data
 //           gradient is the same with turned weights; the weight gradient is the adjoint, G^T [sum V^T (A dY A^T)] G
 // tail      scale * (y + shift + residual) as a tile is written, the residual read where its pixels lie
-// threads   forward and data gradient: blocks in turn, so results do not depend on the number of threads; weight
+// threads   forward and data gradient: blocks in turn, and where tiles are few, parts of the output channels, whose
+//           threads gather the same patches, so results do not depend on the number of threads; weight
 //           gradient: one part a thread, added in order, bit-identical from run to run for one number of threads
 // numerics  float32 throughout, weights of bf16 images unrounded. The transforms cost digits: the largest error against
 //           float64, relative to the largest value, is 2e-6 to 9e-6 forward and data (32 to 256 channels; direct: 4e-7
@@ -19,6 +20,9 @@
 //                 8x8 128->128  1.1/1.1/1.6 (1.3/1.3/1.5)     14x14 64->64    1.0/1.0/1.3 (1.0/1.0/1.3)
 //           tail, one thread of it, of the time with a pass of its own behind: shift .92 to .98, residual .94 to 1.0 (out of the
 //           caches what is left of it is reading the residual; asking for that during the products gained nothing)
+//           one image, two threads, caches flushed, of the time of blocks of 24 tiles: 32x32 256->256 .81, 512->256 .75,
+//           16x16 256->256 .63. With the points of the weights known (up to 256 tiles, 36 numbers for 9), of the time without:
+//           f32 16x16 256->256 one image .81, four .89, sixteen .95
 // limits    stride 1, padding 1, one group, channels in multiples of 16, any H and W
 // source    Lavin & Gray 2016, section 4.3 (matrices), points 0, 1, -1, 2, -2 and infinity
 #include "cpu/conv2d_winograd.h"
@@ -44,6 +48,7 @@ constexpr std::int64_t kTaps = 9;
 constexpr std::int64_t kBlockBytes = 640 << 10;  // of V and products: an L2 of 1 MB holds them
 constexpr std::int64_t kFewestTiles = 24;        // of a block: fewer would read the weights too often
 constexpr std::int64_t kMostTiles = 96;
+constexpr std::int64_t kFewTiles = 32;           // a thread: fewer, and threads share out the channels, too
 constexpr std::int64_t kFewestChannels = 32;
 constexpr std::int64_t kWideChannels = 128;
 constexpr std::int64_t kMostSums = 512 * 512;  // kernels of a weight gradient: 38 MB of sums a thread
@@ -147,6 +152,15 @@ struct Tiles {
         block(std::clamp(kBlockBytes / (kPoints * 4 * (conv.in + conv.out)) / TILE_ROWS * TILE_ROWS, kFewestTiles,
                          kMostTiles)) {}
 
+  // Makes blocks of equal size where `threads` have one or two each.
+  void share_out(std::int64_t threads) {
+    const std::int64_t most = std::max(block, kFewTiles);
+    const std::int64_t rounds = (count() + threads * most - 1) / (threads * most);
+    if (rounds <= 2) {
+      block = (count() + threads * rounds - 1) / (threads * rounds);
+    }
+  }
+
   std::int64_t count() const { return n * down * across; }
   std::int64_t blocks() const { return (count() + block - 1) / block; }
   std::int64_t first(std::int64_t index) const { return index * block; }
@@ -225,18 +239,23 @@ void gather(const Tiles& tiles, std::int64_t block, std::int64_t channels, const
   }
 }
 
-// The outputs of a block's tiles from their points, with bias and tail in float32.
+// Some of the output channels of a convolution.
+struct Share {
+  std::int64_t first, count;
+};
+
+// The outputs of a block's tiles in a share of the channels, from their points, with bias and tail in float32.
 template <bool Joined, class T>
-void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, const float* points, const float* bias,
-             const ConvTail& tail, T* images) {
-  const std::int64_t plane = tiles.plane(channels);
+void scatter(const Tiles& tiles, std::int64_t block, std::int64_t channels, Share share, const float* points,
+             const float* bias, const ConvTail& tail, T* images) {
+  const std::int64_t plane = tiles.plane(share.count);
   for (std::int64_t t = 0; t < tiles.size(block); ++t) {
     const std::int64_t tile = tiles.first(block) + t;
     const Window<kSide, T> window(tiles, tile, 0, channels, images, static_cast<T*>(nullptr));
     const float* const shift = tail.shift_of(tile / (tiles.down * tiles.across), channels);
-    for (std::int64_t c = 0; c < channels; c += LANES) {
+    for (std::int64_t c = share.first; c < share.first + share.count; c += LANES) {
       vec square[kPatch][kPatch];
-      const float* from = points + t * channels + c;
+      const float* from = points + t * share.count + c - share.first;
 #pragma GCC unroll 36
       for (int p = 0; p < kPoints; ++p) {
         square[p / kPatch][p % kPatch] = load_vec(from + p * plane);
@@ -320,6 +339,14 @@ struct Kernels {
   }
 };
 
+// As the forward pass and the data gradient read a weight.
+Kernels forward_kernels(const WinogradConv& conv, const float* weight) {
+  return {weight, conv.in * kTaps, kTaps, false};
+}
+Kernels turned_kernels(const WinogradConv& conv, const float* weight) {
+  return {weight, kTaps, conv.in * kTaps, true};
+}
+
 // U[point][in][out] of all kernels.
 void transform_kernels(const Kernels& kernels, std::int64_t in, std::int64_t out, int threads, float* points) {
   parallel(in * out < RT_PARALLEL_MIN / kPoints ? 1 : threads, in, [&](std::int64_t c) {
@@ -336,33 +363,62 @@ void transform_kernels(const Kernels& kernels, std::int64_t in, std::int64_t out
   });
 }
 
-// Output images from input images and points of kernels.
-void convolve(const WinogradConv& conv, const void* x, const Kernels& kernels, const float* bias, const ConvTail& tail,
-              void* y) {
+// How a convolution is shared out among threads: by blocks of tiles, and where these are too few, by channels too.
+struct Division {
+  Tiles tiles;
+  std::int64_t parts = 1;
+
+  Division(const WinogradConv& conv, std::int64_t threads) : tiles(conv) {
+    if (tiles.count() >= threads * kFewTiles / 2) {
+      tiles.share_out(threads);
+      return;
+    }
+    tiles.block = std::min(tiles.count(), kFewTiles);
+    while (parts * tiles.blocks() < threads && conv.out % (2 * parts * kUnit) == 0) {
+      parts *= 2;
+    }
+  }
+
+  std::int64_t tasks() const { return tiles.blocks() * parts; }
+  std::int64_t block(std::int64_t task) const { return task / parts; }
+  Share share(std::int64_t task, std::int64_t channels) const {
+    return {task % parts * (channels / parts), channels / parts};
+  }
+};
+
+// Output images from input images and kernels, whose points may be null.
+void convolve(const WinogradConv& conv, const void* x, const Kernels& kernels, const float* known, const float* bias,
+              const ConvTail& tail, void* y) {
   const int threads = team_size();
-  const Tiles tiles(conv);
+  const Division division(conv, threads);
+  const Tiles& tiles = division.tiles;
   // This thread's memory is its own V and products, too: one claim for everything.
-  const std::int64_t weights = kPoints * conv.in * conv.out;
-  const std::int64_t own = kPoints * (tiles.plane(conv.in) + tiles.plane(conv.out));
+  const std::int64_t weights = known == nullptr ? winograd_points(conv) : 0;
+  const std::int64_t own = kPoints * (tiles.plane(conv.in) + tiles.plane(conv.out / division.parts));
   float* const memory = scratch(weights + threads * own + conv.in);
   float* const black = std::fill_n(memory + weights + threads * own, conv.in, 0.0f) - conv.in;
-  transform_kernels(kernels, conv.in, conv.out, threads, memory);
+  if (known == nullptr) {
+    transform_kernels(kernels, conv.in, conv.out, threads, memory);
+  }
+  const float* const points = known == nullptr ? memory : known;
   dispatch(conv.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    parallel(threads, tiles.blocks(), [&](std::int64_t block) {
+    parallel(threads, division.tasks(), [&](std::int64_t task) {
+      const std::int64_t block = division.block(task);
+      const Share share = division.share(task, conv.out);
       float* const patches = memory + weights + omp_get_thread_num() * own;
       float* const products = patches + kPoints * tiles.plane(conv.in);
       gather<kPatch>(tiles, block, conv.in, static_cast<const T*>(x), reinterpret_cast<const T*>(black), patches,
                      to_points);
       for (std::int64_t p = 0; p < kPoints; ++p) {
-        tile_product<Left::rows>(tiles.size(block), conv.out, conv.in, patches + p * tiles.plane(conv.in), conv.in,
-                                 memory + p * conv.in * conv.out, conv.out, products + p * tiles.plane(conv.out),
-                                 conv.out, false);
+        tile_product<Left::rows>(tiles.size(block), share.count, conv.in, patches + p * tiles.plane(conv.in), conv.in,
+                                 points + p * conv.in * conv.out + share.first, conv.out,
+                                 products + p * tiles.plane(share.count), share.count, false);
       }
       if (tail.residual != nullptr) {
-        scatter<true>(tiles, block, conv.out, products, bias, tail, static_cast<T*>(y));
+        scatter<true>(tiles, block, conv.out, share, products, bias, tail, static_cast<T*>(y));
       } else {
-        scatter<false>(tiles, block, conv.out, products, bias, tail, static_cast<T*>(y));
+        scatter<false>(tiles, block, conv.out, share, products, bias, tail, static_cast<T*>(y));
       }
     });
   });
@@ -436,14 +492,27 @@ bool winograd_pays(WinogradPass pass, const WinogradConv& conv, std::int64_t ker
   return !(images ? few : wide && tiles < 2 * widest) && !multiplies_tiles();
 }
 
-void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* bias,
-                      const ConvTail& tail, void* y) {
-  convolve(conv, x, {weight, conv.in * kTaps, kTaps, false}, bias, tail, y);
+std::int64_t winograd_tiles(const WinogradConv& conv) { return Tiles(conv).count(); }
+
+std::int64_t winograd_points(const WinogradConv& conv) { return kPoints * conv.in * conv.out; }
+
+void winograd_pack_forward(const WinogradConv& conv, const float* weight, float* points) {
+  transform_kernels(forward_kernels(conv, weight), conv.in, conv.out, team_size(), points);
 }
 
-void winograd_data_gradient(const WinogradConv& conv, const void* dy, const float* weight, void* dx) {
+void winograd_pack_data(const WinogradConv& conv, const float* weight, float* points) {
+  transform_kernels(turned_kernels(conv, weight), conv.out, conv.in, team_size(), points);
+}
+
+void winograd_forward(const WinogradConv& conv, const void* x, const float* weight, const float* points,
+                      const float* bias, const ConvTail& tail, void* y) {
+  convolve(conv, x, forward_kernels(conv, weight), points, bias, tail, y);
+}
+
+void winograd_data_gradient(const WinogradConv& conv, const void* dy, const float* weight, const float* points,
+                            void* dx) {
   const WinogradConv back{conv.n, conv.h, conv.w, conv.out, conv.in, conv.dtype};
-  convolve(back, dy, {weight, kTaps, conv.in * kTaps, true}, nullptr, {}, dx);
+  convolve(back, dy, turned_kernels(conv, weight), points, nullptr, {}, dx);
 }
 
 void winograd_weight_gradient(const WinogradConv& conv, const void* x, const void* dy, float* dweight) {

@@ -47,6 +47,23 @@ void set_address(dnnl::memory& memory, const void* address) {
                           "an address was refused");
 }
 
+// Numbers of one layout in one, never 0.
+std::int64_t number_of(const Desc& desc) {
+  std::uint64_t hash = static_cast<std::uint64_t>(desc.get_data_type()) + desc.get_size();
+  const auto take = [&hash](const dnnl::memory::dims& numbers) {
+    for (const std::int64_t number : numbers) {
+      hash = (hash ^ static_cast<std::uint64_t>(number)) * 0xff51afd7ed558ccdu;
+      hash ^= hash >> 32;
+    }
+  };
+  take(desc.get_dims());
+  take(desc.get_padded_dims());
+  take(desc.get_strides());
+  take(desc.get_inner_blks());
+  take(desc.get_inner_idxs());
+  return static_cast<std::int64_t>(hash | 1);
+}
+
 }  // namespace
 
 dnnl::engine& engine() {
@@ -132,6 +149,14 @@ void Plan::step(const dnnl::primitive& primitive, const Desc& scratchpad,
     step.arguments.push_back({DNNL_ARG_SCRATCHPAD, memories_[temporary(scratchpad)].get()});
   }
   steps_.push_back(std::move(step));
+}
+
+Plan copy(const Desc& from, const Desc& to) {
+  Plan plan;
+  const auto source = plan.external(from);
+  plan.reorder(source, plan.external(to));
+  plan.layout_ = number_of(to);
+  return plan;
 }
 
 void Plan::run(const char* operation, std::initializer_list<const void*> addresses) try {

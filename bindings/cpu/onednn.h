@@ -63,6 +63,9 @@ class Plan {
   // Bytes of the tensor in a slot.
   std::size_t bytes(Slot slot) const { return memories_[slot].get_desc().get_size(); }
 
+  // Of a `copy`: a number that tells the layout that it writes from others, never 0.
+  std::int64_t layout() const { return layout_; }
+
   // Runs all steps on these addresses and waits. A null address stands for an argument that no step reads.
   void run(const char* operation, std::initializer_list<const void*> addresses);
 
@@ -76,13 +79,19 @@ class Plan {
     std::size_t offset;
   };
 
+  friend Plan copy(const Desc& from, const Desc& to);
+
   Slot add(const Desc& desc);
   std::vector<dnnl::memory> memories_;
   std::vector<Slot> externals_;
   std::vector<Temporary> temporaries_;
   std::vector<Step> steps_;
   std::size_t arena_bytes_ = 0;
+  std::int64_t layout_ = 0;
 };
+
+// (tensor in one layout) -> (tensor in the other)
+Plan copy(const Desc& from, const Desc& to);
 
 // Numbers that tell one plan from another.
 template <std::size_t N>

@@ -119,6 +119,15 @@ final class BlockPool {
     return address;
   }
 
+  /// The same, or 0 where that would be an error.
+  synchronized long tryAllocate(long bytes) {
+    try {
+      return size(bytes) + liveBytes > budget ? 0 : allocate(bytes);
+    } catch (TensorMemoryException e) {
+      return 0; // the system has no more
+    }
+  }
+
   private long fresh(long bytes, long size) {
     if (liveBytes + waitingBytes + size > budget) {
       trim();

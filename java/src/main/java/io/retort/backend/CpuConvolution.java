@@ -2,6 +2,8 @@ package io.retort.backend;
 
 import io.retort.bindings.cpu.Conv2dLibrary;
 import io.retort.bindings.cpu.Conv2dLibrary.Geometry;
+import io.retort.bindings.cpu.Conv2dLibrary.Pass;
+import io.retort.bindings.cpu.PackedLayout;
 import io.retort.op.Conv2d;
 import io.retort.op.ConvolutionKernels;
 import io.retort.tensor.Shape;
@@ -20,21 +22,28 @@ final class CpuConvolution implements ConvolutionKernels {
       @Nullable Tensor shift,
       @Nullable Tensor residual,
       Tensor y) {
+    Geometry geometry = geometry(conv, x, weight);
     Conv2dLibrary.forward(
         x.address(),
         weight.address(),
+        packed(weight, geometry, Pass.FORWARD),
         address(bias),
         address(shift),
         address(residual),
         conv.tail().scale(),
         y.address(),
-        geometry(conv, x, weight));
+        geometry);
   }
 
   @Override
   public void conv2dDataGradient(Conv2d conv, Tensor gradOut, Tensor weight, Tensor gradX) {
+    Geometry geometry = geometry(conv, gradX, weight);
     Conv2dLibrary.backwardData(
-        gradOut.address(), weight.address(), gradX.address(), geometry(conv, gradX, weight));
+        gradOut.address(),
+        weight.address(),
+        packed(weight, geometry, Pass.DATA),
+        gradX.address(),
+        geometry);
   }
 
   @Override
@@ -46,6 +55,15 @@ final class CpuConvolution implements ConvolutionKernels {
         gradWeight.address(),
         address(gradBias),
         geometry(conv, x, gradWeight));
+  }
+
+  /// The weight as such calls lay it out, 0 where they had better do that themselves.
+  private static long packed(Tensor weight, Geometry geometry, Pass pass) {
+    PackedLayout layout = Conv2dLibrary.layout(geometry, pass);
+    return CpuMemory.packed(
+        weight,
+        layout,
+        block -> Conv2dLibrary.pack(weight.address(), block, layout, geometry, pass));
   }
 
   private static Geometry geometry(Conv2d conv, Tensor x, Tensor weight) {

@@ -45,6 +45,10 @@ final class CpuOptimizer implements OptimizerKernels {
             decay,
             clip,
             emaDecay);
+    value.written();
+    if (ema != null) {
+      ema.written();
+    }
     norm.set(Double.doubleToRawLongBits(length));
   }
 }

@@ -1,6 +1,7 @@
 package io.retort.backend;
 
 import io.retort.bindings.cpu.MatMulLibrary;
+import io.retort.bindings.cpu.PackedLayout;
 import io.retort.op.ProductKernels;
 import io.retort.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -27,15 +28,27 @@ final class CpuProduct implements ProductKernels {
 
   @Override
   public void linear(Tensor x, Tensor weight, @Nullable Tensor bias, Tensor y) {
+    long rows = rows(x);
+    long in = x.shape().last();
+    long out = y.shape().last();
+    int dtype = x.dtype().code();
+    PackedLayout layout = MatMulLibrary.linearLayout(rows, in, out, dtype);
+    long packed =
+        CpuMemory.packed(
+            weight,
+            layout,
+            block ->
+                MatMulLibrary.linearPack(weight.address(), block, layout, rows, in, out, dtype));
     MatMulLibrary.linearForward(
         x.address(),
         weight.address(),
+        packed,
         bias == null ? 0 : bias.address(),
         y.address(),
-        rows(x),
-        x.shape().last(),
-        y.shape().last(),
-        x.dtype().code());
+        rows,
+        in,
+        out,
+        dtype);
   }
 
   @Override

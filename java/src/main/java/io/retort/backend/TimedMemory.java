@@ -21,6 +21,16 @@ record TimedMemory(Memory pool, Memory timed) implements Memory {
   }
 
   @Override
+  public long spare(long bytes) {
+    return pool.spare(bytes);
+  }
+
+  @Override
+  public void freeSpare(long address, long bytes) {
+    pool.freeSpare(address, bytes);
+  }
+
+  @Override
   public long liveBlocks() {
     return pool.liveBlocks();
   }

@@ -16,6 +16,17 @@ public interface Memory {
   /// Gives a block back; `bytes` as it was asked for.
   void free(long address, long bytes);
 
+  /// Takes a block for what can be done without, outside the budget of [#allocate]; 0 where there
+  /// is none to spare.
+  default long spare(long bytes) {
+    return 0;
+  }
+
+  /// Gives a block of [#spare] back; `bytes` as it was asked for.
+  default void freeSpare(long address, long bytes) {
+    throw new IllegalStateException("memory: has no blocks to spare");
+  }
+
   /// Blocks handed out and not yet given back: 0 when nothing leaks.
   long liveBlocks();
 

@@ -1,6 +1,7 @@
 package io.retort.tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /// A dense row-major array in a device's memory, owned by a [Scope].
@@ -77,7 +78,7 @@ public final class Tensor {
     requireType(DType.F32);
     requireLength(values.length);
     memory().write(address(), values, 0, values.length);
-    return this;
+    return written();
   }
 
   /// Copies Java longs in.
@@ -87,7 +88,7 @@ public final class Tensor {
     requireType(DType.I64);
     requireLength(values.length);
     memory().write(address(), values, 0, values.length);
-    return this;
+    return written();
   }
 
   /// Copies float32 values in from a segment that holds them in this machine's byte order.
@@ -100,7 +101,7 @@ public final class Tensor {
           "tensor " + shape + " holds " + bytes() + " bytes, got " + values.byteSize());
     }
     memory().write(address(), values);
-    return this;
+    return written();
   }
 
   /// Copies float32 values over the elements from `offset` on.
@@ -113,7 +114,7 @@ public final class Tensor {
           "tensor " + shape + " has no " + count + " elements from " + offset + " on");
     }
     memory().write(address() + offset * Float.BYTES, values, 0, count);
-    return this;
+    return written();
   }
 
   /// Copies a float32 tensor out.
@@ -145,13 +146,30 @@ public final class Tensor {
           "copy: source must be " + dtype + shape + ", got " + other.dtype + other.shape);
     }
     memory().copy(other.address(), address(), bytes());
-    return this;
+    return written();
   }
 
   /// Fills with zero bytes.
   public Tensor zero() {
     memory().zero(address(), bytes());
+    return written();
+  }
+
+  /// Says that a kernel has written here in place, into values that others have read before.
+  public Tensor written() {
+    storage.written();
     return this;
+  }
+
+  /// Address of these values in a layout that a kernel has made of them to read them faster, kept
+  /// until they are written or freed; or 0, and the kernel works without: at the first request
+  /// since they were written, and where the memory has nothing to spare.
+  ///
+  /// @param layout the kernel's number for the layout, equal for equal ones
+  /// @param bytes that it takes
+  /// @param pack writes it to an address
+  public long packed(long layout, long bytes, LongConsumer pack) {
+    return storage.packed(address(), layout, bytes, pack);
   }
 
   @Nullable Scope owner() {

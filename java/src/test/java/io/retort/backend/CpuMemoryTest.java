@@ -12,7 +12,7 @@ import org.junit.jupiter.api.Test;
 final class CpuMemoryTest {
   private static final long MB = 1 << 20;
 
-  private CpuMemory memory = new CpuMemory(64 * MB, BlockPool.Care.PLAIN);
+  private CpuMemory memory = new CpuMemory(64 * MB, 8 * MB, BlockPool.Care.PLAIN);
 
   @AfterEach
   void nothingLeaks() {
@@ -39,7 +39,7 @@ final class CpuMemoryTest {
 
   @Test
   void blocksOfEverySizeWaitApart() {
-    memory = new CpuMemory(512 * MB, BlockPool.Care.PLAIN);
+    memory = new CpuMemory(512 * MB, 8 * MB, BlockPool.Care.PLAIN);
     Map<Long, Long> blocks = new LinkedHashMap<>();
     for (long bytes = 1; bytes < 16 * MB; bytes += Math.max(1, bytes / 64)) {
       blocks.computeIfAbsent(BlockPool.rounded(bytes), memory::allocate);
@@ -110,7 +110,7 @@ final class CpuMemoryTest {
 
   @Test
   void poisonShowsWhatNobodyWrote() {
-    memory = new CpuMemory(64 * MB, BlockPool.Care.POISONED);
+    memory = new CpuMemory(64 * MB, 8 * MB, BlockPool.Care.POISONED);
     long block = memory.allocate(12);
     float[] fresh = new float[3];
     memory.read(block, fresh, 0, 3);
@@ -121,7 +121,7 @@ final class CpuMemoryTest {
 
   @Test
   void poisonFindsWritesPastTheEnd() {
-    memory = new CpuMemory(64 * MB, BlockPool.Care.POISONED);
+    memory = new CpuMemory(64 * MB, 8 * MB, BlockPool.Care.POISONED);
     long block = memory.allocate(12);
     byte[] guard = new byte[1];
     memory.read(block + 12, guard, 0, 1);
@@ -142,5 +142,29 @@ final class CpuMemoryTest {
       assertThatThrownBy(() -> CpuMemory.budget(wrong, 1000))
           .hasMessage("RETORT_MEMORY_BYTES must be a positive number of bytes, got " + wrong);
     }
+  }
+
+  @Test
+  void whatIsSparedEndsWhereItsBudgetDoes() {
+    long block = memory.spare(5 * MB);
+    assertThat(block).isNotZero();
+    assertThat(memory.spare(4 * MB)).isZero();
+    assertThat(memory.sparedBytes()).isBetween(5L * MB, 6L * MB);
+    assertThat(memory.liveBytes()).isZero();
+    memory.freeSpare(block, 5 * MB);
+    assertThat(memory.sparedBytes()).isZero();
+    block = memory.spare(4 * MB); // the waiting block made room
+    assertThat(block).isNotZero();
+    memory.freeSpare(block, 4 * MB);
+  }
+
+  @Test
+  void anEighthOfTheBudgetIsSparedOrWhatTheEnvironmentSays() {
+    assertThat(CpuMemory.spared(null, 800)).isEqualTo(100);
+    assertThat(CpuMemory.spared("123", 800)).isEqualTo(123);
+    assertThat(CpuMemory.spared("0", 800)).isZero();
+    assertThatThrownBy(() -> CpuMemory.spared("-1", 800))
+        .hasMessage("RETORT_PACKED_BYTES must be a positive number of bytes, got -1");
+    assertThat(new CpuMemory(64 * MB, 0, BlockPool.Care.PLAIN).spare(1)).isZero();
   }
 }

@@ -1,6 +1,5 @@
 package io.retort.backend;
 
-import io.retort.op.Backend;
 import io.retort.tensor.DType;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
@@ -10,7 +9,7 @@ import java.util.stream.IntStream;
 
 /// Random tensors of the processor, their values, and how far those are from float64.
 final class CpuNumbers {
-  static final Backend CPU = CpuBackend.open();
+  static final CpuBackend CPU = CpuBackend.open();
 
   private CpuNumbers() {}
 

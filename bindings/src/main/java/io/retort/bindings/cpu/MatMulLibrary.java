@@ -6,7 +6,9 @@ import java.lang.invoke.MethodHandle;
 public final class MatMulLibrary {
   private static final MethodHandle MATMUL = NativeLibrary.bind("rt_matmul", "ppplllliii");
   private static final MethodHandle LINEAR_FORWARD =
-      NativeLibrary.bind("rt_linear_forward", "ppppllli");
+      NativeLibrary.bind("rt_linear_forward", "pppppllli");
+  private static final MethodHandle LINEAR_LAYOUT = NativeLibrary.bind("rt_linear_layout", "lllip");
+  private static final MethodHandle LINEAR_PACK = NativeLibrary.bind("rt_linear_pack", "pplllli");
   private static final MethodHandle LINEAR_BACKWARD_DATA =
       NativeLibrary.bind("rt_linear_backward_data", "pppllli");
   private static final MethodHandle LINEAR_BACKWARD_WEIGHT =
@@ -38,12 +40,40 @@ public final class MatMulLibrary {
     NativeLibrary.check(status, "rt_matmul");
   }
 
-  /// `bias` may be 0 for none.
-  public static void linearForward(
-      long x, long weight, long bias, long y, long rows, long in, long out, int dtype) {
+  /// How a dense layer of these extents has its weight laid out.
+  public static PackedLayout linearLayout(long rows, long in, long out, int dtype) {
+    return PackedLayout.of(
+        "rt_linear_layout",
+        layout -> (int) LINEAR_LAYOUT.invokeExact(rows, in, out, dtype, layout));
+  }
+
+  /// Lays a weight out in the block at `packed`, for calls whose layout is `layout`.
+  public static void linearPack(
+      long weight, long packed, PackedLayout layout, long rows, long in, long out, int dtype) {
+    long number = layout.number();
     int status;
     try {
-      status = (int) LINEAR_FORWARD.invokeExact(x, weight, bias, y, rows, in, out, dtype);
+      status = (int) LINEAR_PACK.invokeExact(weight, packed, number, rows, in, out, dtype);
+    } catch (Throwable e) {
+      throw NativeLibrary.unreachable(e);
+    }
+    NativeLibrary.check(status, "rt_linear_pack");
+  }
+
+  /// `packed` and `bias` may be 0 for none.
+  public static void linearForward(
+      long x,
+      long weight,
+      long packed,
+      long bias,
+      long y,
+      long rows,
+      long in,
+      long out,
+      int dtype) {
+    int status;
+    try {
+      status = (int) LINEAR_FORWARD.invokeExact(x, weight, packed, bias, y, rows, in, out, dtype);
     } catch (Throwable e) {
       throw NativeLibrary.unreachable(e);
     }

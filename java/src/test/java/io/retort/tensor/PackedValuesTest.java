@@ -1,0 +1,61 @@
+package io.retort.tensor;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.retort.backend.CpuBackend;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+final class PackedValuesTest {
+  private static final Memory MEMORY = CpuBackend.open().memory();
+
+  private final List<Long> packed = new ArrayList<>();
+
+  private long ask(Tensor values, long layout) {
+    return values.packed(layout, 256, packed::add);
+  }
+
+  @Test
+  void theThirdRequestPacksAndOthersReadThat() {
+    try (Scope scope = new Scope(MEMORY)) {
+      Tensor values = scope.zeros(Shape.of(8), DType.F32);
+      assertThat(ask(values, 1)).isZero();
+      assertThat(ask(values, 1)).isZero();
+      long block = ask(values, 1);
+      assertThat(block).isNotZero();
+      assertThat(ask(values, 1)).isEqualTo(block);
+      assertThat(packed).containsExactly(block);
+    }
+  }
+
+  @Test
+  void whatIsWrittenIsPackedAgainIntoTheSameBlock() {
+    try (Scope scope = new Scope(MEMORY)) {
+      Tensor arena = scope.zeros(Shape.of(16), DType.F32);
+      Tensor values = arena.view(scope, Shape.of(8), 8);
+      ask(values, 1);
+      ask(values, 1);
+      long block = ask(values, 1);
+      arena.set(0, new float[] {1}, 1); // beside the view, of the same storage
+      assertThat(ask(values, 1)).isZero();
+      assertThat(ask(values, 1)).isZero();
+      assertThat(ask(values, 1)).isEqualTo(block);
+      assertThat(packed).containsExactly(block, block);
+    }
+  }
+
+  @Test
+  void layoutsAndViewsHaveBlocksOfTheirOwn() {
+    try (Scope scope = new Scope(MEMORY)) {
+      Tensor arena = scope.zeros(Shape.of(16), DType.F32);
+      Tensor values = arena.view(scope, Shape.of(8), 8);
+      for (int again = 0; again < 3; again++) {
+        ask(arena, 1);
+        ask(values, 1);
+        ask(values, 2);
+      }
+      assertThat(packed).doesNotHaveDuplicates().hasSize(3);
+    }
+  }
+}
