@@ -1,6 +1,7 @@
 // attention.cpp   out = softmax(q k^T / sqrt(d)) v  and its gradient, one tile of scores at a time
 // shapes    q, out, dout (n, tq, heads, d)   k, v (n, tk, heads, d)   lse (n, heads, tq) f32, saved for backward
-// launch    one (sample, head) per iteration; 64 queries x 128 keys (64 backward) of scores live at a time
+// launch    one (sample, head) per iteration, forward where these are fewer than threads a part of its queries; 64 queries x
+//           128 keys (64 backward) of scores live at a time
 // bfloat16  attention_bf16.cpp where the CPU multiplies it; elsewhere these kernels, on float32 copies
 // numerics  scores, softmax and sums in f32; running maximum per query; P recomputed from lse in backward. Scores carry
 //           the factor log2(e) so that softmax needs 2^x only. Order of summation fixed: the same on any thread count
@@ -28,6 +29,7 @@
 #include "cpu/error.h"
 #include "cpu/registry.h"
 #include "cpu/scratch.h"
+#include "cpu/threads.h"
 #include "cpu/tile.h"
 #include "cpu/vec.h"
 
@@ -47,6 +49,13 @@ constexpr float LN_2 = std::numbers::ln2_v<float>;
 struct Sizes : rt::AttentionSizes {
   int64_t packed() const { return rt::packed_row(d); }
   int64_t padded() const { return rt::whole_vectors(d); }
+
+  // Queries of a head that one of `threads` takes: all, or whole tiles where there are fewer heads than threads.
+  int64_t part(int64_t threads) const {
+    const int64_t tiles = (tq + QUERIES - 1) / QUERIES;
+    const int64_t parts = std::clamp<int64_t>(threads / std::max<int64_t>(1, n * heads), 1, tiles);
+    return (tiles + parts - 1) / parts * QUERIES;
+  }
 };
 
 // Copies `rows` rows of `d` to float32 rows `packed` apart; the rest of each row and of `all_rows` becomes zero.
@@ -286,15 +295,16 @@ struct Backward {
   }
 };
 
-// Calls head(sample, head).run(memory) for every head of every sample.
+// Calls head(sample, head, part).run(memory) for every part of every head of every sample.
 template <class Head>
-void every_head(const Sizes& s, int64_t floats, const Head& head) {
+void every_head(const Sizes& s, int64_t parts, int64_t floats, const Head& head) {
   const bool parallel = s.n * s.heads * s.tq * s.tk * s.d > RT_PARALLEL_MIN;
   const int64_t stride = (floats + 63) / 64 * 64;
   float* memory = rt::scratch(stride * (parallel ? omp_get_max_threads() : 1));
 #pragma omp parallel for schedule(dynamic) if (parallel)
-  for (int64_t item = 0; item < s.n * s.heads; ++item) {
-    head(item / s.heads, item % s.heads).run(memory + omp_get_thread_num() * stride);
+  for (int64_t item = 0; item < s.n * s.heads * parts; ++item) {
+    const int64_t place = item / parts;
+    head(place / s.heads, place % s.heads, item % parts).run(memory + omp_get_thread_num() * stride);
   }
 }
 
@@ -313,20 +323,24 @@ T* shifted(T* start, int64_t elements) {
 
 template <class Head, class T>
 void forward(const Sizes& s, const void* q, const void* k, const void* v, void* out, float* lse) {
-  every_head(s, Head::floats(s), [&](int64_t sample, int64_t head) {
-    return Head{s,
-                static_cast<const T*>(q) + s.query(sample, head),
+  const int64_t part = s.part(rt::team_size());
+  every_head(s, (s.tq + part - 1) / part, Head::floats(s), [&](int64_t sample, int64_t head, int64_t index) {
+    const int64_t first = index * part;
+    Sizes own = s;
+    own.tq = std::min(part, s.tq - first);
+    return Head{own,
+                static_cast<const T*>(q) + s.query(sample, head) + first * s.q_row,
                 static_cast<const T*>(k) + s.key(sample, head),
                 static_cast<const T*>(v) + s.key(sample, head),
-                static_cast<T*>(out) + s.result(sample, head),
-                lse + (sample * s.heads + head) * s.tq};
+                static_cast<T*>(out) + s.result(sample, head) + first * s.heads * s.d,
+                lse + (sample * s.heads + head) * s.tq + first};
   });
 }
 
 template <class Head, class T>
 void backward(const Sizes& s, const void* q, const void* k, const void* v, const void* out, const float* lse,
               const void* dout, void* dq, void* dk, void* dv) {
-  every_head(s, Head::floats(s), [&](int64_t sample, int64_t head) {
+  every_head(s, 1, Head::floats(s), [&](int64_t sample, int64_t head, int64_t) {
     return Head{s,
                 static_cast<const T*>(q) + s.query(sample, head),
                 static_cast<const T*>(k) + s.key(sample, head),

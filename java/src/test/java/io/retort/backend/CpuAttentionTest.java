@@ -93,6 +93,38 @@ final class CpuAttentionTest {
     }
   }
 
+  /// Threads share out the queries of a head that is alone, and heads that are many.
+  @ParameterizedTest
+  @CsvSource({"F32, 300, 70, 24", "F32, 65, 300, 256", "BF16, 300, 70, 24", "BF16, 65, 300, 256"})
+  void aHeadIsTheSameAloneAndAmongOthers(DType type, int queries, int keys, int width) {
+    int n = 64;
+    try (Scope scope = new Scope(CPU.memory())) {
+      var random = new Random(3);
+      Tensor q = normal(scope, random, Shape.of(n, queries, width), type);
+      Tensor k = normal(scope, random, Shape.of(n, keys, width), type);
+      Tensor v = normal(scope, random, Shape.of(n, keys, width), type);
+      Tensor out = scope.allocate(q.shape(), type);
+      Tensor lse = scope.allocate(Shape.of(n, 1, queries));
+      CPU.attention().attention(q, k, v, 1, out, lse);
+      int at = n - 1;
+      Tensor alone = scope.allocate(Shape.of(1, queries, width), type);
+      Tensor lseAlone = scope.allocate(Shape.of(1, 1, queries));
+      CPU.attention()
+          .attention(
+              q.view(scope, Shape.of(1, queries, width), (long) at * queries * width),
+              k.view(scope, Shape.of(1, keys, width), (long) at * keys * width),
+              v.view(scope, Shape.of(1, keys, width), (long) at * keys * width),
+              1,
+              alone,
+              lseAlone);
+      assertThat(floats(scope, alone))
+          .containsExactly(
+              floats(scope, out.view(scope, alone.shape(), (long) at * queries * width)));
+      assertThat(lseAlone.floats())
+          .containsExactly(lse.view(scope, lseAlone.shape(), (long) at * queries).floats());
+    }
+  }
+
   /// Output and gradients in float64, `(n, tokens, heads, width)` each.
   private static final class Exact {
     final int n;
