@@ -12,7 +12,7 @@ final class CpuAttention implements AttentionKernels {
   @Override
   public void attention(Tensor q, Tensor k, Tensor v, int heads, Tensor out, Tensor lse) {
     AttentionLibrary.forward(
-        q.address(), k.address(), v.address(), out.address(), lse.address(), layout(q, k, heads));
+        q.address(), k.address(), v.address(), out.target(), lse.target(), layout(q, k, heads));
   }
 
   @Override
@@ -34,9 +34,9 @@ final class CpuAttention implements AttentionKernels {
         out.address(),
         lse.address(),
         gradOut.address(),
-        address(dq),
-        address(dk),
-        address(dv),
+        target(dq),
+        target(dk),
+        target(dv),
         layout(q, k, heads));
   }
 
@@ -47,8 +47,8 @@ final class CpuAttention implements AttentionKernels {
         qkv.address(),
         qkv.address() + block,
         qkv.address() + 2 * block,
-        out.address(),
-        lse.address(),
+        out.target(),
+        lse.target(),
         packedLayout(qkv, heads));
   }
 
@@ -63,9 +63,9 @@ final class CpuAttention implements AttentionKernels {
         out.address(),
         lse.address(),
         gradOut.address(),
-        dqkv.address(),
-        dqkv.address() + block,
-        dqkv.address() + 2 * block,
+        dqkv.target(),
+        dqkv.target() + block,
+        dqkv.target() + 2 * block,
         packedLayout(qkv, heads));
   }
 
@@ -99,7 +99,7 @@ final class CpuAttention implements AttentionKernels {
     return qkv.shape().last() / 3 * qkv.dtype().bytes();
   }
 
-  private static long address(@Nullable Tensor tensor) {
-    return tensor == null ? 0 : tensor.address();
+  private static long target(@Nullable Tensor tensor) {
+    return tensor == null ? 0 : tensor.target();
   }
 }

@@ -14,7 +14,7 @@ final class CpuAugment implements AugmentKernels {
     Shape s = x.shape();
     AugmentLibrary.color(
         x.address(),
-        y.address(),
+        y.target(),
         s.dim(0),
         s.dim(1) * s.dim(2),
         s.dim(3),
@@ -30,7 +30,7 @@ final class CpuAugment implements AugmentKernels {
     Augmentation.Warp map = warp.inPixels(s.dim(1), s.dim(2));
     AugmentLibrary.warpForward(
         x.address(),
-        y.address(),
+        y.target(),
         s.dim(0),
         s.dim(1),
         s.dim(2),
@@ -51,7 +51,7 @@ final class CpuAugment implements AugmentKernels {
     Augmentation.Warp map = warp.inPixels(s.dim(1), s.dim(2));
     AugmentLibrary.warpBackward(
         gradOut.address(),
-        gradX.address(),
+        gradX.target(),
         s.dim(0),
         s.dim(1),
         s.dim(2),
@@ -70,7 +70,7 @@ final class CpuAugment implements AugmentKernels {
     Shape s = x.shape();
     AugmentLibrary.cutout(
         x.address(),
-        y.address(),
+        y.target(),
         s.dim(0),
         s.dim(1),
         s.dim(2),

@@ -31,7 +31,7 @@ final class CpuConvolution implements ConvolutionKernels {
         address(shift),
         address(residual),
         conv.tail().scale(),
-        y.address(),
+        y.target(),
         geometry);
   }
 
@@ -42,7 +42,7 @@ final class CpuConvolution implements ConvolutionKernels {
         gradOut.address(),
         weight.address(),
         packed(weight, geometry, Pass.DATA),
-        gradX.address(),
+        gradX.target(),
         geometry);
   }
 
@@ -52,8 +52,8 @@ final class CpuConvolution implements ConvolutionKernels {
     Conv2dLibrary.backwardWeights(
         x.address(),
         gradOut.address(),
-        gradWeight.address(),
-        address(gradBias),
+        gradWeight.target(),
+        target(gradBias),
         geometry(conv, x, gradWeight));
   }
 
@@ -85,5 +85,9 @@ final class CpuConvolution implements ConvolutionKernels {
 
   private static long address(@Nullable Tensor tensor) {
     return tensor == null ? 0 : tensor.address();
+  }
+
+  private static long target(@Nullable Tensor tensor) {
+    return tensor == null ? 0 : tensor.target();
   }
 }

@@ -13,30 +13,30 @@ final class CpuElementwise implements ElementwiseKernels {
   @Override
   public void axpby(double alpha, Tensor x, double beta, Tensor y, Tensor out) {
     ElementwiseLibrary.axpby(
-        alpha, x.address(), beta, y.address(), out.address(), x.elements(), x.dtype().code());
+        alpha, x.address(), beta, y.address(), out.target(), x.elements(), x.dtype().code());
   }
 
   @Override
   public void accumulate(Tensor x, Tensor into) {
-    ElementwiseLibrary.accumulate(x.address(), into.address(), x.elements(), x.dtype().code());
+    ElementwiseLibrary.accumulate(x.address(), into.target(), x.elements(), x.dtype().code());
   }
 
   @Override
   public void affine(Tensor x, double scale, double shift, Tensor out) {
     ElementwiseLibrary.affine(
-        x.address(), scale, shift, out.address(), x.elements(), x.dtype().code());
+        x.address(), scale, shift, out.target(), x.elements(), x.dtype().code());
   }
 
   @Override
   public void multiply(Tensor a, Tensor b, Tensor out) {
     ElementwiseLibrary.multiply(
-        a.address(), b.address(), out.address(), a.elements(), a.dtype().code());
+        a.address(), b.address(), out.target(), a.elements(), a.dtype().code());
   }
 
   @Override
   public void activation(Activation.Kind kind, double slope, Tensor x, Tensor out) {
     ElementwiseLibrary.activationForward(
-        x.address(), out.address(), kind.code(), slope, x.elements(), x.dtype().code());
+        x.address(), out.target(), kind.code(), slope, x.elements(), x.dtype().code());
   }
 
   @Override
@@ -45,7 +45,7 @@ final class CpuElementwise implements ElementwiseKernels {
     ElementwiseLibrary.activationBackward(
         x.address(),
         gradOut.address(),
-        out.address(),
+        out.target(),
         kind.code(),
         slope,
         x.elements(),
@@ -55,7 +55,7 @@ final class CpuElementwise implements ElementwiseKernels {
   @Override
   public void cast(Tensor x, Tensor out) {
     ElementwiseLibrary.cast(
-        x.address(), out.address(), x.elements(), x.dtype().code(), out.dtype().code());
+        x.address(), out.target(), x.elements(), x.dtype().code(), out.dtype().code());
   }
 
   @Override
@@ -63,7 +63,7 @@ final class CpuElementwise implements ElementwiseKernels {
     ElementwiseLibrary.broadcast(
         a.address(),
         b.address(),
-        out.address(),
+        out.target(),
         kind.code(),
         axes.k0(),
         axes.d0(),

@@ -12,7 +12,7 @@ final class CpuEmbedding implements EmbeddingKernels {
   public void sinusoid(Sinusoid op, Tensor c, Tensor out) {
     EmbeddingLibrary.sinusoidForward(
         c.address(),
-        out.address(),
+        out.target(),
         c.elements(),
         op.half(),
         op.maxPositions(),
@@ -25,7 +25,7 @@ final class CpuEmbedding implements EmbeddingKernels {
     EmbeddingLibrary.sinusoidBackward(
         c.address(),
         gradOut.address(),
-        gradC.address(),
+        gradC.target(),
         c.elements(),
         op.half(),
         op.maxPositions(),
@@ -36,7 +36,7 @@ final class CpuEmbedding implements EmbeddingKernels {
   @Override
   public void fourier(Tensor c, Tensor frequencies, Tensor out) {
     EmbeddingLibrary.fourierForward(
-        c.address(), frequencies.address(), out.address(), c.elements(), frequencies.elements());
+        c.address(), frequencies.address(), out.target(), c.elements(), frequencies.elements());
   }
 
   @Override
@@ -45,7 +45,7 @@ final class CpuEmbedding implements EmbeddingKernels {
         c.address(),
         frequencies.address(),
         gradOut.address(),
-        gradC.address(),
+        gradC.target(),
         c.elements(),
         frequencies.elements());
   }
@@ -55,7 +55,7 @@ final class CpuEmbedding implements EmbeddingKernels {
     EmbeddingLibrary.lookupForward(
         table.address(),
         ids.address(),
-        out.address(),
+        out.target(),
         table.shape().dim(0),
         table.shape().dim(1),
         ids.elements());
@@ -66,7 +66,7 @@ final class CpuEmbedding implements EmbeddingKernels {
     EmbeddingLibrary.lookupBackward(
         ids.address(),
         gradOut.address(),
-        gradTable.address(),
+        gradTable.target(),
         gradTable.shape().dim(0),
         gradTable.shape().dim(1),
         ids.elements());

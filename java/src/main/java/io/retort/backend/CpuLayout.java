@@ -18,7 +18,7 @@ final class CpuLayout implements LayoutKernels {
     long row = x.shape().dim(axis) * step;
     LayoutLibrary.copyRows(
         x.address(),
-        out.address() + at * step,
+        out.target() + at * step,
         outer(out.shape(), axis),
         row,
         row,
@@ -31,7 +31,7 @@ final class CpuLayout implements LayoutKernels {
     long row = out.shape().dim(axis) * step;
     LayoutLibrary.copyRows(
         x.address() + begin * step,
-        out.address(),
+        out.target(),
         outer(x.shape(), axis),
         row,
         x.shape().dim(axis) * step,
@@ -44,7 +44,7 @@ final class CpuLayout implements LayoutKernels {
     long extent = x.shape().dim(axis);
     LayoutLibrary.pad(
         x.address(),
-        out.address(),
+        out.target(),
         outer(x.shape(), axis),
         1,
         extent * step,
@@ -60,7 +60,7 @@ final class CpuLayout implements LayoutKernels {
     Shape inner = x.shape();
     LayoutLibrary.pad(
         x.address(),
-        out.address(),
+        out.target(),
         inner.dim(0),
         inner.dim(1),
         inner.dim(2) * pixel,
@@ -76,7 +76,7 @@ final class CpuLayout implements LayoutKernels {
     Shape inner = out.shape();
     LayoutLibrary.crop(
         x.address(),
-        out.address(),
+        out.target(),
         inner.dim(0),
         inner.dim(1),
         inner.dim(2) * pixel,
@@ -112,7 +112,7 @@ final class CpuLayout implements LayoutKernels {
     }
     LayoutLibrary.permute(
         x.address(),
-        out.address(),
+        out.target(),
         x.dtype().bytes(),
         e[0],
         e[1],

@@ -20,8 +20,8 @@ final class CpuMmd implements MmdKernels {
     MmdLibrary.mmd(
         u.address(),
         v.address(),
-        loss.address(),
-        gradient == null ? 0 : gradient.address(),
+        loss.target(),
+        gradient == null ? 0 : gradient.target(),
         u.shape().dim(0),
         v.shape().dim(0),
         u.shape().last(),

@@ -25,9 +25,9 @@ final class CpuNorm implements NormKernels {
         x.address(),
         gamma.address(),
         beta.address(),
-        y.address(),
-        mean.address(),
-        rstd.address(),
+        y.target(),
+        mean.target(),
+        rstd.target(),
         shape.dim(0),
         positions(shape),
         shape.last(),
@@ -58,9 +58,9 @@ final class CpuNorm implements NormKernels {
         beta.address(),
         mean.address(),
         rstd.address(),
-        address(gradX),
-        address(gradGamma),
-        address(gradBeta),
+        target(gradX),
+        target(gradGamma),
+        target(gradBeta),
         shape.dim(0),
         positions(shape),
         shape.last(),
@@ -76,9 +76,9 @@ final class CpuNorm implements NormKernels {
         x.address(),
         gamma.address(),
         beta.address(),
-        y.address(),
-        mean.address(),
-        rstd.address(),
+        y.target(),
+        mean.target(),
+        rstd.target(),
         mean.elements(),
         x.shape().last(),
         eps,
@@ -101,9 +101,9 @@ final class CpuNorm implements NormKernels {
         gamma.address(),
         mean.address(),
         rstd.address(),
-        address(gradX),
-        address(gradGamma),
-        address(gradBeta),
+        target(gradX),
+        target(gradGamma),
+        target(gradBeta),
         mean.elements(),
         x.shape().last(),
         x.dtype().code());
@@ -113,7 +113,7 @@ final class CpuNorm implements NormKernels {
     return shape.elements() / (shape.dim(0) * shape.last());
   }
 
-  private static long address(@Nullable Tensor tensor) {
-    return tensor == null ? 0 : tensor.address();
+  private static long target(@Nullable Tensor tensor) {
+    return tensor == null ? 0 : tensor.target();
   }
 }

@@ -31,11 +31,11 @@ final class CpuOptimizer implements OptimizerKernels {
     }
     double length =
         AdamLibrary.step(
-            value.address(),
+            value.target(),
             gradient.address(),
-            m.address(),
-            v.address(),
-            ema == null ? 0 : ema.address(),
+            m.target(),
+            v.target(),
+            ema == null ? 0 : ema.target(),
             value.elements(),
             step,
             lr,
@@ -45,10 +45,6 @@ final class CpuOptimizer implements OptimizerKernels {
             decay,
             clip,
             emaDecay);
-    value.written();
-    if (ema != null) {
-      ema.written();
-    }
     norm.set(Double.doubleToRawLongBits(length));
   }
 }

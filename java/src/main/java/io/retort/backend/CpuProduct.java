@@ -16,7 +16,7 @@ final class CpuProduct implements ProductKernels {
     MatMulLibrary.matmul(
         a.address(),
         b.address(),
-        c.address(),
+        c.target(),
         c.elements() / (m * n),
         m,
         n,
@@ -44,7 +44,7 @@ final class CpuProduct implements ProductKernels {
         weight.address(),
         packed,
         bias == null ? 0 : bias.address(),
-        y.address(),
+        y.target(),
         rows,
         in,
         out,
@@ -56,7 +56,7 @@ final class CpuProduct implements ProductKernels {
     MatMulLibrary.linearBackwardData(
         gradOut.address(),
         weight.address(),
-        gradX.address(),
+        gradX.target(),
         rows(gradX),
         gradX.shape().last(),
         gradOut.shape().last(),
@@ -68,7 +68,7 @@ final class CpuProduct implements ProductKernels {
     MatMulLibrary.linearBackwardWeight(
         x.address(),
         gradOut.address(),
-        gradWeight.address(),
+        gradWeight.target(),
         rows(x),
         x.shape().last(),
         gradOut.shape().last(),
@@ -79,7 +79,7 @@ final class CpuProduct implements ProductKernels {
   public void linearBiasGradient(Tensor gradOut, Tensor gradBias) {
     MatMulLibrary.linearBackwardBias(
         gradOut.address(),
-        gradBias.address(),
+        gradBias.target(),
         rows(gradOut),
         gradOut.shape().last(),
         gradOut.dtype().code());

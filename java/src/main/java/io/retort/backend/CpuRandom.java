@@ -11,20 +11,20 @@ final class CpuRandom implements RandomKernels {
   @Override
   public void normal(Tensor out, PhiloxKey key, long first, double mean, double std) {
     RandomLibrary.normal(
-        out.address(), out.elements(), mean, std, key.seed(), key.tag(), key.step(), first);
+        out.target(), out.elements(), mean, std, key.seed(), key.tag(), key.step(), first);
   }
 
   @Override
   public void uniform(Tensor out, PhiloxKey key, long first, double low, double high) {
     RandomLibrary.uniform(
-        out.address(), out.elements(), low, high, key.seed(), key.tag(), key.step(), first);
+        out.target(), out.elements(), low, high, key.seed(), key.tag(), key.step(), first);
   }
 
   @Override
   public void dropout(Tensor x, PhiloxKey key, double p, Tensor out) {
     RandomLibrary.dropout(
         x.address(),
-        out.address(),
+        out.target(),
         x.elements(),
         p,
         key.seed(),

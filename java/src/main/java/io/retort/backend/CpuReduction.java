@@ -12,7 +12,7 @@ final class CpuReduction implements ReductionKernels {
   public void sum(AxisGroups axes, Tensor x, double scale, Tensor out) {
     ReductionLibrary.sum(
         x.address(),
-        out.address(),
+        out.target(),
         scale,
         axes.k0(),
         axes.d0(),
@@ -29,7 +29,7 @@ final class CpuReduction implements ReductionKernels {
     ReductionLibrary.sumOfProducts(
         x.address(),
         y.address(),
-        out.address(),
+        out.target(),
         scale,
         axes.k0(),
         axes.d0(),
@@ -45,7 +45,7 @@ final class CpuReduction implements ReductionKernels {
   public void expand(AxisGroups axes, Tensor small, double scale, Tensor out) {
     ReductionLibrary.expand(
         small.address(),
-        out.address(),
+        out.target(),
         scale,
         axes.k0(),
         axes.d0(),

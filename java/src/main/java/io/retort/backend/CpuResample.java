@@ -15,7 +15,7 @@ final class CpuResample implements ResampleKernels {
   @Override
   public void pool(Pool.Kind kind, int kernel, int stride, Tensor x, Tensor y) {
     long from = x.address();
-    long to = y.address();
+    long to = y.target();
     Shape s = x.shape();
     int dtype = x.dtype().code();
     switch (kind) {
@@ -32,7 +32,7 @@ final class CpuResample implements ResampleKernels {
   public void poolGradient(
       Pool.Kind kind, int kernel, int stride, Tensor x, Tensor gradOut, Tensor gradX) {
     long from = gradOut.address();
-    long to = gradX.address();
+    long to = gradX.target();
     Shape s = gradX.shape();
     int dtype = gradX.dtype().code();
     switch (kind) {
@@ -50,7 +50,7 @@ final class CpuResample implements ResampleKernels {
     Shape s = x.shape();
     ResampleLibrary.forward(
         x.address(),
-        y.address(),
+        y.target(),
         filter,
         up(direction),
         s.dim(0),
@@ -66,7 +66,7 @@ final class CpuResample implements ResampleKernels {
     Shape s = gradX.shape();
     ResampleLibrary.backward(
         gradOut.address(),
-        gradX.address(),
+        gradX.target(),
         filter,
         up(direction),
         s.dim(0),

@@ -15,7 +15,7 @@ final class CpuScore implements ScoreKernels {
     ScoreDifferenceLibrary.addNoise(
         x.address(),
         sigma.address(),
-        out.address(),
+        out.target(),
         samples(x),
         pixels(x),
         key.seed(),
@@ -26,13 +26,13 @@ final class CpuScore implements ScoreKernels {
   @Override
   public void edmInput(Tensor x, Tensor sigma, double sigmaData, Tensor out) {
     ScoreDifferenceLibrary.edmInput(
-        x.address(), sigma.address(), out.address(), samples(x), pixels(x), sigmaData);
+        x.address(), sigma.address(), out.target(), samples(x), pixels(x), sigmaData);
   }
 
   @Override
   public void edmOutput(Tensor x, Tensor f, Tensor sigma, double sigmaData, Tensor out) {
     ScoreDifferenceLibrary.edmOutput(
-        x.address(), f.address(), sigma.address(), out.address(), samples(x), pixels(x), sigmaData);
+        x.address(), f.address(), sigma.address(), out.target(), samples(x), pixels(x), sigmaData);
   }
 
   @Override
@@ -41,8 +41,8 @@ final class CpuScore implements ScoreKernels {
     ScoreDifferenceLibrary.edmOutputBackward(
         dout.address(),
         sigma.address(),
-        dx == null ? 0 : dx.address(),
-        df == null ? 0 : df.address(),
+        dx == null ? 0 : dx.target(),
+        df == null ? 0 : df.target(),
         samples(dout),
         pixels(dout),
         sigmaData);
@@ -61,8 +61,8 @@ final class CpuScore implements ScoreKernels {
         d.address(),
         y.address(),
         sigma.address(),
-        loss.address(),
-        gradient.address(),
+        loss.target(),
+        gradient.target(),
         samples(d),
         pixels(d),
         sigmaData,
@@ -82,8 +82,8 @@ final class CpuScore implements ScoreKernels {
         x.address(),
         real.address(),
         fake.address(),
-        loss.address(),
-        gradient.address(),
+        loss.target(),
+        gradient.target(),
         samples(x),
         pixels(x),
         form.ordinal(),
@@ -105,10 +105,10 @@ final class CpuScore implements ScoreKernels {
         x.address(),
         real.address(),
         fake.address(),
-        loss.address(),
-        dx.address(),
-        dreal.address(),
-        dfake.address(),
+        loss.target(),
+        dx.target(),
+        dreal.target(),
+        dfake.target(),
         samples(x),
         pixels(x),
         alpha,

@@ -9,7 +9,7 @@ final class CpuSoftmax implements SoftmaxKernels {
 
   @Override
   public void softmax(Tensor x, Tensor y) {
-    SoftmaxLibrary.forward(x.address(), y.address(), rows(x), x.shape().last(), x.dtype().code());
+    SoftmaxLibrary.forward(x.address(), y.target(), rows(x), x.shape().last(), x.dtype().code());
   }
 
   @Override
@@ -17,7 +17,7 @@ final class CpuSoftmax implements SoftmaxKernels {
     SoftmaxLibrary.backward(
         y.address(),
         gradOut.address(),
-        gradX.address(),
+        gradX.target(),
         rows(y),
         y.shape().last(),
         y.dtype().code());
@@ -28,8 +28,8 @@ final class CpuSoftmax implements SoftmaxKernels {
     SoftmaxLibrary.crossEntropyForward(
         logits.address(),
         labels.address(),
-        loss.address(),
-        probabilities.address(),
+        loss.target(),
+        probabilities.target(),
         rows(logits),
         logits.shape().last(),
         logits.dtype().code());
@@ -42,7 +42,7 @@ final class CpuSoftmax implements SoftmaxKernels {
         probabilities.address(),
         labels.address(),
         gradOut.address(),
-        gradLogits.address(),
+        gradLogits.target(),
         rows(gradLogits),
         gradLogits.shape().last(),
         gradLogits.dtype().code());

@@ -155,8 +155,13 @@ public final class Tensor {
     return written();
   }
 
-  /// Says that a kernel has written here in place, into values that others have read before.
-  public Tensor written() {
+  /// [#address] for a kernel that writes there: what is [#packed] of this storage counts no more.
+  public long target() {
+    written();
+    return address();
+  }
+
+  private Tensor written() {
     storage.written();
     return this;
   }
@@ -164,6 +169,8 @@ public final class Tensor {
   /// Address of these values in a layout that a kernel has made of them to read them faster, kept
   /// until they are written or freed; or 0, and the kernel works without: at the first request
   /// since they were written, and where the memory has nothing to spare.
+  ///
+  /// What writes says so: everything here that does, and kernels by [#target].
   ///
   /// @param layout the kernel's number for the layout, equal for equal ones
   /// @param bytes that it takes

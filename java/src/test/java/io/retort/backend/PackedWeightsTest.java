@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.retort.bindings.cpu.NativeLibrary;
 import io.retort.op.Conv2d;
 import io.retort.tensor.DType;
+import io.retort.tensor.PhiloxKey;
 import io.retort.tensor.Scope;
 import io.retort.tensor.Shape;
 import io.retort.tensor.Tensor;
@@ -137,7 +138,14 @@ final class PackedWeightsTest {
               () -> weight.copyFrom(other),
               () -> arena.set(100, new float[] {5}, 1),
               () -> adam(scope, arena, null),
-              () -> adam(scope, average, arena));
+              () -> adam(scope, average, arena),
+              () -> CPU.elementwise().axpby(0.5, arena, 0.5, average, arena),
+              () -> CPU.elementwise().accumulate(other, weight),
+              () -> CPU.elementwise().affine(weight, 2, 1, weight),
+              () ->
+                  CPU.random()
+                      .normal(weight, new PhiloxKey(1, PhiloxKey.Purpose.NOISE, 0, 0), 0, 0, 1),
+              () -> CPU.layouts().insert(other, 0, 0, weight));
       Tensor x = normal(scope, random, Shape.of(4, 64), DType.F32);
       Tensor y = scope.allocate(Shape.of(4, 48));
       for (Runnable write : writes) {
@@ -205,7 +213,7 @@ final class PackedWeightsTest {
             }
           };
       float[] wanted = call.call();
-      weight.written();
+      weight.target();
       for (var result : pool.invokeAll(List.of(call, call, call, call))) {
         assertThat(result.get()).containsExactly(wanted);
       }
