@@ -12,7 +12,7 @@ import java.util.function.LongConsumer;
 /// changed are packed again into the same block.
 final class PackedValues {
   /// Requests that are not served.
-  private static final int PATIENCE = 2;
+  private static final int PATIENCE = 8;
 
   private final Memory memory;
   private final Map<Key, Block> blocks = new HashMap<>();
