@@ -50,8 +50,12 @@ struct Sizes : rt::AttentionSizes {
   int64_t packed() const { return rt::packed_row(d); }
   int64_t padded() const { return rt::whole_vectors(d); }
 
-  // Queries of a head that one of `threads` takes: all, or whole tiles where there are fewer heads than threads.
-  int64_t part(int64_t threads) const {
+  // Whether a call is worth more than one thread.
+  bool parallel() const { return n * heads * tq * tk * d > RT_PARALLEL_MIN; }
+
+  // Queries of a head that one thread takes: all, or whole tiles where there are fewer heads than threads.
+  int64_t part() const {
+    const int64_t threads = parallel() ? rt::team_size() : 1;
     const int64_t tiles = (tq + QUERIES - 1) / QUERIES;
     const int64_t parts = std::clamp<int64_t>(threads / std::max<int64_t>(1, n * heads), 1, tiles);
     return (tiles + parts - 1) / parts * QUERIES;
@@ -298,10 +302,9 @@ struct Backward {
 // Calls head(sample, head, part).run(memory) for every part of every head of every sample.
 template <class Head>
 void every_head(const Sizes& s, int64_t parts, int64_t floats, const Head& head) {
-  const bool parallel = s.n * s.heads * s.tq * s.tk * s.d > RT_PARALLEL_MIN;
   const int64_t stride = (floats + 63) / 64 * 64;
-  float* memory = rt::scratch(stride * (parallel ? omp_get_max_threads() : 1));
-#pragma omp parallel for schedule(dynamic) if (parallel)
+  float* memory = rt::scratch(stride * (s.parallel() ? omp_get_max_threads() : 1));
+#pragma omp parallel for schedule(dynamic) if (s.parallel())
   for (int64_t item = 0; item < s.n * s.heads * parts; ++item) {
     const int64_t place = item / parts;
     head(place / s.heads, place % s.heads, item % parts).run(memory + omp_get_thread_num() * stride);
@@ -323,7 +326,7 @@ T* shifted(T* start, int64_t elements) {
 
 template <class Head, class T>
 void forward(const Sizes& s, const void* q, const void* k, const void* v, void* out, float* lse) {
-  const int64_t part = s.part(rt::team_size());
+  const int64_t part = s.part();
   every_head(s, (s.tq + part - 1) / part, Head::floats(s), [&](int64_t sample, int64_t head, int64_t index) {
     const int64_t first = index * part;
     Sizes own = s;

@@ -282,18 +282,21 @@ struct Division {
   }
 };
 
-// Writes the weights of a call in the layout that its primitive wants.
-void pack(Kind kind, const Conv& chunk, bool biased, const float* weight, float* packed) {
+// Calls work(plan) with the plan that lays out the weights of a call as its primitive wants them.
+template <class Work>
+auto with_packing(Kind kind, const Conv& chunk, bool biased, Work&& work) {
   // Only for solo: otherwise the layout is asked for here, and depends on the threads that the reader of it is made for.
   const rt::ThreadLimit limit(chunk.solo && chunk.weights() < RT_PARALLEL_MIN ? 1 : 0);
-  planned(kind, chunk, biased).run(kName, {weight, packed});
+  return work(planned(kind, chunk, biased));
 }
 
-// The same in this thread's scratch memory.
+// The weights of a call, laid out in this thread's scratch memory.
 const float* packed_weight(Kind kind, const Conv& chunk, bool biased, const float* weight) {
-  float* packed = rt::scratch(floats_of(planned(kind, chunk, biased).bytes(1)));
-  pack(kind, chunk, biased, weight, packed);
-  return packed;
+  return with_packing(kind, chunk, biased, [&](Plan& plan) {
+    float* const packed = rt::scratch(floats_of(plan.bytes(1)));
+    plan.run(kName, {weight, packed});
+    return packed;
+  });
 }
 
 // The tail of the images of `conv` that begin at image `first` of y.
@@ -304,12 +307,12 @@ void finish(const Conv& conv, const rt::ConvTail& tail, std::int64_t first, void
   }
 }
 
-void forward(const Conv& conv, const void* x, const float* weight, const float* known, const float* bias,
+void forward(const Conv& conv, const void* x, const float* weight, const float* laid_out, const float* bias,
              const rt::ConvTail& tail, void* y) {
   const auto limit = limit_of(conv);
   const Division division(conv);
   const bool biased = bias != nullptr;
-  const float* packed = known != nullptr ? known : packed_weight(kPackForward, division.chunk, biased, weight);
+  const float* packed = laid_out != nullptr ? laid_out : packed_weight(kPackForward, division.chunk, biased, weight);
   rt::parallel(division.threads, division.chunks, [&](std::int64_t index) {
     planned(kForward, division.chunk, biased).run(kName, {division.x(x, index), packed, bias, division.y(y, index)});
     if (division.chunks > 1) {
@@ -323,10 +326,10 @@ void forward(const Conv& conv, const void* x, const float* weight, const float* 
   }
 }
 
-void data_gradient(const Conv& conv, const void* dy, const float* weight, const float* known, void* dx) {
+void data_gradient(const Conv& conv, const void* dy, const float* weight, const float* laid_out, void* dx) {
   const auto limit = limit_of(conv);
   const Division division(conv);
-  const float* packed = known != nullptr ? known : packed_weight(kPackData, division.chunk, false, weight);
+  const float* packed = laid_out != nullptr ? laid_out : packed_weight(kPackData, division.chunk, false, weight);
   rt::parallel(division.threads, division.chunks, [&](std::int64_t index) {
     planned(kBackwardData, division.chunk, false).run(kName, {division.y(dy, index), packed, division.x(dx, index)});
   });
@@ -396,8 +399,9 @@ rt::PackedLayout layout_of(Kind kind, const Conv& conv, bool biased) {
     return {static_cast<std::int64_t>(rt::onednn::KeyHash<4>{}(numbers) | 1), rt::winograd_points(conv.winograd())};
   }
   const auto limit = limit_of(conv);
-  const Plan& plan = planned(kind, Division(conv).chunk, biased);
-  return {plan.layout(), floats_of(plan.bytes(1))};
+  return with_packing(kind, Division(conv).chunk, biased, [](const Plan& plan) {
+    return rt::PackedLayout{plan.layout(), floats_of(plan.bytes(1))};
+  });
 }
 
 // Whether laying out the weights takes so much of a call that it is worth their memory to do it once.
@@ -435,7 +439,7 @@ rt_status rt_conv2d_pack(const float* weight, void* packed, int64_t layout, int6
     rt::pack_weights(packed, layout, layout_of(kind, conv, false), [&](float* weights) {
       if (!conv.winograd_pays(rt::WinogradPass::images)) {
         const auto limit = limit_of(conv);
-        pack(kind, Division(conv).chunk, false, weight, weights);
+        with_packing(kind, Division(conv).chunk, false, [&](Plan& plan) { plan.run(kName, {weight, weights}); });
       } else if (kind == kPackForward) {
         rt::winograd_pack_forward(conv.winograd(), weight, weights);
       } else {
@@ -453,13 +457,13 @@ rt_status rt_conv2d_forward(const void* x, const float* weight, const void* pack
   return rt::guarded([&] {
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
     const rt::ConvTail tail{shift, residual, static_cast<float>(scale)};
-    const float* const known = weights_in(packed, kPackForward, conv, bias != nullptr);
+    const float* const laid_out = weights_in(packed, kPackForward, conv, bias != nullptr);
     if (rt::thin_pays(c_out, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_output(), x, weight, bias, tail, y);
     } else if (conv.winograd_pays(rt::WinogradPass::images)) {
-      rt::winograd_forward(conv.winograd(), x, weight, known, bias, tail, y);
+      rt::winograd_forward(conv.winograd(), x, weight, laid_out, bias, tail, y);
     } else {
-      forward(conv, x, weight, known, bias, tail, y);
+      forward(conv, x, weight, laid_out, bias, tail, y);
     }
   });
 }
@@ -470,13 +474,13 @@ rt_status rt_conv2d_backward_data(const void* dy, const float* weight, const voi
                                   int64_t stride, int64_t padding, int64_t groups, int32_t dtype) {
   return rt::guarded([&] {
     const Conv conv{n, h, w, c_in, c_out, kh, kw, stride, padding, groups, dtype};
-    const float* const known = weights_in(packed, kPackData, conv, false);
+    const float* const laid_out = weights_in(packed, kPackData, conv, false);
     if (rt::thin_pays(c_in, kh, kw, stride, groups)) {
       rt::thin_from_wide(conv.with_thin_input(), dy, weight, nullptr, {}, dx);
     } else if (conv.winograd_pays(rt::WinogradPass::images)) {
-      rt::winograd_data_gradient(conv.winograd(), dy, weight, known, dx);
+      rt::winograd_data_gradient(conv.winograd(), dy, weight, laid_out, dx);
     } else {
-      data_gradient(conv, dy, weight, known, dx);
+      data_gradient(conv, dy, weight, laid_out, dx);
     }
   });
 }

@@ -1,6 +1,6 @@
 // packed_weights.h   weights that a kernel has laid out once for many calls, in a block that the caller keeps.
 //
-// A block begins with the number of its layout on a line of its own, 0 while it holds nothing; the weights follow. So a
+// A block begins with a cache line that holds the number of its layout, 0 while it holds nothing; the weights follow. So a
 // call with another number of threads, or extents that want another layout, sees that the block is not for it.
 #pragma once
 
@@ -27,7 +27,7 @@ template <class Write>
 void pack_weights(void* block, std::int64_t wanted, const PackedLayout& layout, Write&& write) {
   auto* const number = static_cast<std::int64_t*>(block);
   *number = 0;
-  if (wanted == layout.number) {
+  if (wanted == layout.number && wanted != 0) {
     write(static_cast<float*>(block) + kPackedLine);
     *number = wanted;
   }

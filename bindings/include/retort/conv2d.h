@@ -27,7 +27,7 @@ enum { RT_CONV2D_FORWARD = 0, RT_CONV2D_DATA = 1 };
 
 /* How a call of these extents lays out its weights before it reads them: layout[0] is a number for the layout, equal
  * for equal ones, layout[1] the bytes of a block of rt_conv2d_pack. The number is 0 where the call reads them as they
- * are, and where laying them out takes so little of it that once is as good as every time. */
+ * are, and where laying them out is too small a part of it to be worth the memory. */
 rt_status rt_conv2d_layout(int64_t n, int64_t h, int64_t w, int64_t c_in, int64_t c_out, int64_t kh, int64_t kw,
                            int64_t stride, int64_t padding, int64_t groups, int32_t dtype, int32_t pass,
                            int64_t* layout);

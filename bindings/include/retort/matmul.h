@@ -21,7 +21,7 @@ rt_status rt_matmul(const void* a, const void* b, void* c, int64_t batch, int64_
                     int32_t transpose_a, int32_t transpose_b, int32_t dtype);
 
 /* How rt_linear_forward with these extents had better have its weight laid out: layout[0] is a number for the layout,
- * equal for equal ones, layout[1] the bytes of a block of rt_linear_pack; 0 where it makes no difference. */
+ * equal for equal ones and 0 where it makes no difference, layout[1] the bytes of a block of rt_linear_pack. */
 rt_status rt_linear_layout(int64_t rows, int64_t in, int64_t out, int32_t dtype, int64_t* layout);
 
 /* Lays a weight out in a block for all calls whose layout has the number `layout`, this call's. */

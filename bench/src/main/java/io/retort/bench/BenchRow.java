@@ -14,8 +14,8 @@ public record BenchRow(String name, int times, int every, int checks, double tol
   private static final double FLOAT32 = 2e-3;
   private static final double BFLOAT16 = 3e-2;
 
-  /// Calls after which an engine has laid out weights that it is asked for again and again.
-  private static final int SERVING = 10;
+  /// Calls after which an engine has laid out the weights that it reads again and again.
+  static final int SERVING = 10;
 
   /// Six standard errors of the mean square of 800,000 sums that hold a normal number each.
   private static final double DRAWN = 1e-2;

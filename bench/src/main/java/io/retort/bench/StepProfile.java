@@ -34,7 +34,9 @@ public final class StepProfile implements Callable<Integer> {
   @Option(names = "--batch", description = "Images a step (${DEFAULT-VALUE}).")
   private int batch = 32;
 
-  @Option(names = "--row", description = "As `bench steps` names it (${DEFAULT-VALUE}).")
+  @Option(
+      names = "--row",
+      description = "As `bench steps` names it, of `models` too (${DEFAULT-VALUE}).")
   private String row = "unet_train_fp32";
 
   @Option(names = "--shapes", description = "A row for every kernel and shape.")
@@ -58,7 +60,8 @@ public final class StepProfile implements Callable<Integer> {
     var timed = new KernelProfile(CpuBackend.open());
     try (StepWorker worker = worker(timed)) {
       List<Step> taken = new ArrayList<>();
-      for (int i = -WARM_UP; i < steps; i++) {
+      int warmUp = model() ? BenchRow.SERVING : WARM_UP;
+      for (int i = -warmUp; i < steps; i++) {
         Thread.sleep(pause);
         timed.clear();
         long started = System.nanoTime();
@@ -74,9 +77,13 @@ public final class StepProfile implements Callable<Integer> {
     return 0;
   }
 
+  private boolean model() {
+    return BenchRow.MODELS.rows().stream().anyMatch(each -> each.name().equals(row));
+  }
+
   private StepWorker worker(KernelProfile timed) {
     var spec = new StepSpec(batch, 32, 64, 2);
-    if (BenchRow.MODELS.rows().stream().anyMatch(each -> each.name().equals(row))) {
+    if (model()) {
       return new RetortModel(spec, timed.backend());
     }
     RetortStep.warmUp(timed.backend(), row);

@@ -99,7 +99,7 @@ public final class CpuMemory implements Memory {
   }
 
   /// Bytes of packed weights.
-  public long sparedBytes() {
+  public long packedBytes() {
     return spare.liveBytes();
   }
 

@@ -7,12 +7,12 @@ import java.util.function.LongConsumer;
 /// What kernels have made of a storage's values to read them faster: other layouts of them, kept
 /// while the values stay the same.
 ///
-/// The first request since the values were written only leaves a note: weights in training are read
-/// once and written again, and a block that is used once costs more than it saves. Values that have
-/// changed are packed again into the same block.
+/// The first requests since the values were written are only counted: weights in training are read
+/// a few times and written again, and to touch fresh memory costs about as much as eight calls
+/// save. Blocks of values that have changed are given back when these are next asked for.
 final class PackedValues {
-  /// Requests that are not served.
-  private static final int PATIENCE = 8;
+  /// Requests that are only counted.
+  static final int PATIENCE = 8;
 
   private final Memory memory;
   private final Map<Key, Block> blocks = new HashMap<>();
@@ -23,14 +23,16 @@ final class PackedValues {
 
   /// One layout of some values.
   private static final class Block {
+    /// 0 where there is none.
     private long address;
+
     private long bytes;
 
-    /// The write after which it was last asked for, how often since, and whether it is packed.
+    /// Writes before it was last asked for.
     private long write = -1;
 
+    /// How often it was asked for since.
     private int requests;
-    private boolean current;
   }
 
   PackedValues(Memory memory) {
@@ -41,33 +43,29 @@ final class PackedValues {
   long address(Key key, long write, long bytes, LongConsumer pack) {
     Block block = blocks.computeIfAbsent(key, missing -> new Block());
     if (block.write != write) {
+      free(block);
       block.write = write;
       block.requests = 0;
-      block.current = false;
     }
-    if (!block.current) {
-      if (block.requests++ < PATIENCE) {
-        return 0;
+    if (block.address == 0 && block.requests++ >= PATIENCE) {
+      block.bytes = bytes;
+      block.address = memory.spare(bytes);
+      if (block.address != 0) {
+        pack.accept(block.address);
       }
-      if (block.address == 0) {
-        block.address = memory.spare(bytes);
-        block.bytes = bytes;
-      }
-      if (block.address == 0) {
-        return 0;
-      }
-      pack.accept(block.address);
-      block.current = true;
     }
     return block.address;
   }
 
-  void free() {
-    for (Block block : blocks.values()) {
-      if (block.address != 0) {
-        memory.freeSpare(block.address, block.bytes);
-      }
+  private void free(Block block) {
+    if (block.address != 0) {
+      memory.freeSpare(block.address, block.bytes);
+      block.address = 0;
     }
+  }
+
+  void free() {
+    blocks.values().forEach(this::free);
     blocks.clear();
   }
 }

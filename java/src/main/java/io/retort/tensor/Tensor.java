@@ -167,10 +167,11 @@ public final class Tensor {
   }
 
   /// Address of these values in a layout that a kernel has made of them to read them faster, kept
-  /// until they are written or freed; or 0, and the kernel works without: at the first request
+  /// until they are written or freed; or 0, and the kernel works without: at the first few requests
   /// since they were written, and where the memory has nothing to spare.
   ///
-  /// What writes says so: everything here that does, and kernels by [#target].
+  /// What writes says so: everything here that does, and kernels by [#target]. Several threads may
+  /// ask at a time, but not while another writes.
   ///
   /// @param layout the kernel's number for the layout, equal for equal ones
   /// @param bytes that it takes

