@@ -19,7 +19,7 @@
 //           bf16 both 1.6 (2.1): compute-bound
 //           32x16x16x128 f32, which stays in the caches: both 0.69 (0.77). 128x28x28x64 f32: both 3.6 (6.7)
 //           statistics taken by whoever wrote x would save 6 to 12 % of a forward call (two threads, both types, this pass left
-//           out), 0.2 % of a training step of the U-Net of `bench steps` and 0.7 % of its forward pass: not done. Nor is
+//           out), at most 0.3 % of a bf16 training step of the U-Net of `bench steps`, 0.7 % of its forward pass: not done. Nor is
 //           the rest by whoever reads y: Winograd's patches overlap, 36 reads and exponentials for 16
 // limits    C % G == 0, every size >= 1, any tail
 // source    Wu & He 2018, eq. 7; Chan, Golub & LeVeque 1983, eq. 2.1; backward in retort/group_norm.h
